@@ -1,0 +1,66 @@
+package connection
+
+import (
+	"time"
+)
+
+// adopt makes what the store has known in the process, unless something
+// newer is known already, and plans the connection's next background job. It
+// returns the view that holds now.
+func (m *Manager) adopt(e *entry, stored Versioned) *view {
+	fresh := &view{Versioned: stored, readAt: time.Now(), refreshAt: refreshPoint(stored.IssuedAt, stored.ExpiresAt)}
+	for {
+		old := e.view.Load()
+		if old != nil && !old.missing {
+			if old.newerThan(stored) || e.hasPending() {
+				return old
+			}
+			if old.AccessToken.Equal(stored.AccessToken) {
+				// The same token keeps the moment that was drawn for it.
+				fresh.refreshAt = old.refreshAt
+			}
+		}
+		if e.view.CompareAndSwap(old, fresh) {
+			m.planNext(e, fresh)
+			return fresh
+		}
+	}
+}
+
+// newerThan reports whether the store's answer is an old one: from a standby
+// that lags, say. Versions start again where an operator purged a record; an
+// install after that is not old.
+func (v *view) newerThan(stored Versioned) bool {
+	if stored.Generation != v.Generation && stored.ConnectedAt.After(v.ConnectedAt) {
+		return false
+	}
+	return stored.Version < v.Version
+}
+
+// adoptMissing notes that the store has no record. A live token is not given
+// up for that: a wrong mount or a proxy's own 404 looks the same.
+func (m *Manager) adoptMissing(e *entry) error {
+	old := e.view.Load()
+	if old.usable(time.Now()) {
+		m.planNext(e, old)
+		return nil
+	}
+	e.view.CompareAndSwap(old, &view{missing: true, readAt: time.Now()})
+	return ErrNotConnected
+}
+
+// planNext plans the refresh of v, or the next look at its record if that
+// comes first. Connections without a token are only looked at when asked for.
+func (m *Manager) planNext(e *entry, v *view) {
+	if !v.usable(time.Now()) {
+		return
+	}
+	next := time.Now().Add(jitter(rereadEvery))
+	if v.Status == StatusActive && v.refreshAt.Before(next) {
+		next = v.refreshAt
+	}
+	if floor := time.Now().Add(e.untilRetry()); next.Before(floor) {
+		next = floor
+	}
+	m.schedule.plan(e, next)
+}

@@ -1,0 +1,94 @@
+package connection
+
+import (
+	"context"
+	"time"
+)
+
+// EventKind says what happened to a connection or an app.
+type EventKind string
+
+// The kinds of [Event].
+const (
+	// EventConnected: a user installed the app, for the first time or again.
+	EventConnected EventKind = "connected"
+	// EventRefreshed: HubSpot gave a new access token; Duration is what that took.
+	EventRefreshed EventKind = "refreshed"
+	// EventRefreshFailed: a refresh gave no token; Err says why. It will be tried again.
+	EventRefreshFailed EventKind = "refresh_failed"
+	// EventReauthRequired: the grant is dead; Reason says how that was known.
+	EventReauthRequired EventKind = "reauth_required"
+	// EventDisconnected: the connection was ended and its tokens destroyed.
+	EventDisconnected EventKind = "disconnected"
+	// EventPortalShared: another user of the app is connected to the same portal.
+	EventPortalShared EventKind = "portal_shared"
+	// EventClaimTaken: another process's claim had run out and was taken over.
+	EventClaimTaken EventKind = "claim_taken"
+	// EventDoubleRefresh: two processes refreshed the same connection at once.
+	EventDoubleRefresh EventKind = "double_refresh"
+	// EventWritePending: new tokens are in memory only, the store does not take them. Err says why.
+	EventWritePending EventKind = "write_pending"
+	// EventWriteRecovered: what was pending is in the store now.
+	EventWriteRecovered EventKind = "write_recovered"
+	// EventAppAlarm: something is wrong with the whole app; Reason is an [AlarmReason].
+	EventAppAlarm EventKind = "app_alarm"
+	// EventAppAlarmCleared: the alarm for Reason is over.
+	EventAppAlarmCleared EventKind = "app_alarm_cleared"
+)
+
+// Event is something that operators want to know. It holds no token and no
+// user identifier.
+type Event struct {
+	Kind EventKind
+	App  string
+	// Tag stands for the user: opaque and stable. Empty for events of the app.
+	Tag      string
+	HubID    int64
+	Reason   string
+	Duration time.Duration
+	Err      error
+}
+
+// Observer is told of events, on the goroutine on which they happen: it must
+// be quick and safe for concurrent use.
+type Observer interface {
+	Event(Event)
+}
+
+// SetObserver replaces the observer; nil is none. A Manager outlives the
+// configuration it was made for, its observer need not.
+func (m *Manager) SetObserver(o Observer) {
+	m.observer.Store(&o)
+}
+
+func (m *Manager) emit(e Event) {
+	o := *m.observer.Load()
+	if o == nil {
+		return
+	}
+	e.App = m.config.App
+	o.Event(e)
+}
+
+// emitFor emits an event of one connection.
+func (m *Manager) emitFor(r Record, e Event) {
+	if *m.observer.Load() == nil {
+		return
+	}
+	e.Tag = m.Tag(m.ctx, r.User)
+	e.HubID = r.HubID
+	m.emit(e)
+}
+
+// tagLength is enough of the identifier to tell users apart in a log.
+const tagLength = 12
+
+// Tag returns the opaque and stable name under which logs speak of user. It
+// is "unknown" while the store cannot be asked for what it is made with.
+func (m *Manager) Tag(ctx context.Context, user string) string {
+	id, err := m.config.Store.ID(ctx, m.key(user))
+	if err != nil || len(id) < tagLength {
+		return "unknown"
+	}
+	return id[:tagLength]
+}

@@ -1,0 +1,246 @@
+package connection
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+)
+
+// Install is what the end of an OAuth install brings.
+type Install struct {
+	User  string
+	Grant hubspot.Grant
+	// Asked are all scopes that were asked for, to tell which are missing.
+	Asked []string
+	// Nonce is the one-time value of the install's state, and NonceUntil
+	// the time from which the state would be refused as expired anyway.
+	Nonce      string
+	NonceUntil time.Time
+	// AllowPortalChange lets the connection move to another portal.
+	AllowPortalChange bool
+}
+
+// maxNonces bounds the used nonces of one connection. They live ten minutes,
+// so only somebody who installs on purpose again and again gets there.
+const maxNonces = 64
+
+// StateUsed reports whether the state with this nonce was redeemed before.
+// Connect decides that for good; asking first saves a call to HubSpot.
+func (m *Manager) StateUsed(ctx context.Context, user, nonce string) (bool, error) {
+	stored, err := m.config.Store.Load(ctx, m.key(user))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("loading connection: %w", err)
+	}
+	_, used := stored.UsedNonces[nonce]
+	return used, nil
+}
+
+// Connect stores the grant of an install, new or again, and uses up its
+// state by the same write. Errors wrap ErrStateUsed, ErrPortalChange,
+// ErrUnavailable or ErrCorrupt; after any of them nothing has changed.
+func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error) {
+	for {
+		stored, err := m.config.Store.Load(ctx, m.key(install.User))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Summary{}, fmt.Errorf("loading connection: %w", err)
+		}
+		next, err := m.installed(stored.Record, install)
+		if err != nil {
+			return Summary{}, err
+		}
+		saved, err := m.put(ctx, next, stored.Version)
+		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return Summary{}, fmt.Errorf("storing connection: %w", err)
+		}
+		m.connected(ctx, stored, saved)
+		return saved.summary(), nil
+	}
+}
+
+// installed is the record after an install on top of old, which may be the
+// zero Record.
+func (m *Manager) installed(old Record, install Install) (Record, error) {
+	now := time.Now()
+	nonces := maps.Clone(old.UsedNonces)
+	maps.DeleteFunc(nonces, func(_ string, until time.Time) bool { return now.After(until) })
+	if _, used := nonces[install.Nonce]; used || len(nonces) >= maxNonces {
+		return Record{}, ErrStateUsed
+	}
+	if nonces == nil {
+		nonces = make(map[string]time.Time, 1)
+	}
+	nonces[install.Nonce] = install.NonceUntil
+
+	grant := install.Grant
+	pinned := old.Status == StatusActive || old.Status == StatusReauthRequired
+	if pinned && old.HubID != grant.HubID && !install.AllowPortalChange {
+		return Record{}, ErrPortalChange
+	}
+	return Record{
+		Key:           m.key(install.User),
+		Status:        StatusActive,
+		HubID:         grant.HubID,
+		Scopes:        grant.Scopes,
+		MissingScopes: missing(install.Asked, grant.Scopes),
+		Generation:    rand.Text(),
+		AccessToken:   grant.AccessToken,
+		RefreshToken:  grant.RefreshToken,
+		IssuedAt:      now,
+		ExpiresAt:     now.Add(grant.ExpiresIn),
+		ConnectedAt:   now,
+		UsedNonces:    nonces,
+		Extra:         old.Extra,
+	}, nil
+}
+
+func missing(asked, granted []string) []string {
+	var absent []string
+	for _, scope := range asked {
+		if !slices.Contains(granted, scope) {
+			absent = append(absent, scope)
+		}
+	}
+	return absent
+}
+
+// connected makes a stored install known in this process.
+func (m *Manager) connected(ctx context.Context, old, saved Versioned) {
+	e := m.cache.getOrAdd(saved.User)
+	e.drop()
+	m.adopt(e, saved)
+	m.emitFor(saved.Record, Event{Kind: EventConnected})
+	if m.sharesPortal(saved.Record) {
+		m.emitFor(saved.Record, Event{Kind: EventPortalShared})
+	}
+	if old.HubID != 0 && old.HubID != saved.HubID {
+		// The old portal's tokens are nobody's business any more. The new
+		// ones are stored: failing now would be a lie.
+		_ = m.config.Store.Erase(ctx, saved.Key, saved.Version)
+	}
+}
+
+// drop forgets what was to be written and what failed before: the
+// connection begins anew.
+func (e *entry) drop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pending, e.failures, e.retryAt = nil, 0, time.Time{}
+}
+
+// sharesPortal reports whether another user known to this process is
+// connected to the same portal.
+func (m *Manager) sharesPortal(r Record) bool {
+	shared := false
+	m.cache.each(func(e *entry, v *view) bool {
+		shared = e.user != r.User && v.Status == StatusActive && v.HubID == r.HubID
+		return !shared
+	})
+	return shared
+}
+
+// Disconnect ends a connection: the grant is revoked at HubSpot, a tombstone
+// takes the record's place, and every older version of it is destroyed.
+// Where another user known to this process holds the same refresh token, as
+// users of one portal can, the grant is not revoked.
+//
+// Errors wrap ErrNotConnected, ErrAppMisconfigured, ErrTokenUnavailable
+// (HubSpot did not answer), ErrUnavailable or ErrCorrupt; until the grant is
+// revoked nothing has changed, after that the call can be repeated.
+func (m *Manager) Disconnect(ctx context.Context, user string) error {
+	revoked := false
+	for {
+		stored, err := m.config.Store.Load(ctx, m.key(user))
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return ErrNotConnected
+		case err != nil:
+			return fmt.Errorf("loading connection: %w", err)
+		case stored.Status == StatusDisconnected:
+			m.forget(stored)
+			if err := m.config.Store.Erase(ctx, stored.Key, stored.Version); err != nil {
+				return fmt.Errorf("destroying earlier versions: %w", err)
+			}
+			return ErrNotConnected
+		}
+		if !revoked {
+			if err := m.revoke(ctx, stored.Record); err != nil {
+				return err
+			}
+			revoked = true
+		}
+		saved, err := m.put(ctx, tombstone(stored.Record), stored.Version)
+		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("storing disconnect: %w", err)
+		}
+		m.forget(saved)
+		m.emitFor(saved.Record, Event{Kind: EventDisconnected})
+		if err := m.config.Store.Erase(ctx, saved.Key, saved.Version); err != nil {
+			return fmt.Errorf("destroying earlier versions: %w", err)
+		}
+		return nil
+	}
+}
+
+// tombstone is what remains of a connection: who it was, and the nonces that
+// may not be used again. The time of the install stays so that a late reading
+// of the old record is known to be late.
+func tombstone(r Record) Record {
+	return Record{
+		Key:         r.Key,
+		Status:      StatusDisconnected,
+		HubID:       r.HubID,
+		ConnectedAt: r.ConnectedAt,
+		Reason:      "disconnected",
+		ReasonAt:    time.Now(),
+		UsedNonces:  r.UsedNonces,
+		Extra:       r.Extra,
+	}
+}
+
+// forget takes a tombstone over into memory.
+func (m *Manager) forget(saved Versioned) {
+	e := m.cache.getOrAdd(saved.User)
+	e.drop()
+	e.view.Store(&view{Versioned: saved, readAt: time.Now()})
+}
+
+func (m *Manager) revoke(ctx context.Context, r Record) error {
+	if r.RefreshToken.IsZero() || m.sharesGrant(r) {
+		return nil
+	}
+	err := m.config.Provider.Revoke(ctx, r.RefreshToken)
+	switch {
+	case err == nil, hubspot.Classify(err) == hubspot.ClassDeadGrant:
+		return nil
+	case hubspot.Classify(err) == hubspot.ClassMisconfigured:
+		return fmt.Errorf("revoking the grant: %w: %w", ErrAppMisconfigured, err)
+	default:
+		return fmt.Errorf("revoking the grant: %w: %w", ErrTokenUnavailable, err)
+	}
+}
+
+// sharesGrant reports whether another user known to this process holds the
+// same refresh token.
+func (m *Manager) sharesGrant(r Record) bool {
+	shared := false
+	m.cache.each(func(e *entry, v *view) bool {
+		shared = e.user != r.User && !v.RefreshToken.IsZero() && v.RefreshToken.Equal(r.RefreshToken)
+		return !shared
+	})
+	return shared
+}

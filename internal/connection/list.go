@@ -1,0 +1,80 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Summary is what may be shown of a connection. It holds no token.
+type Summary struct {
+	User          string
+	HubID         int64
+	Scopes        []string
+	MissingScopes []string
+	Status        Status
+	ConnectedAt   time.Time
+	// ExpiresAt is the end of the access token's life.
+	ExpiresAt time.Time
+	// Reason and ReasonAt say why and since when Status is what it is.
+	Reason   string
+	ReasonAt time.Time
+}
+
+func (r Record) summary() Summary {
+	return Summary{
+		User:          r.User,
+		HubID:         r.HubID,
+		Scopes:        r.Scopes,
+		MissingScopes: r.MissingScopes,
+		Status:        r.Status,
+		ConnectedAt:   r.ConnectedAt,
+		ExpiresAt:     r.ExpiresAt,
+		Reason:        r.Reason,
+		ReasonAt:      r.ReasonAt,
+	}
+}
+
+// Get returns the connection of user as the store has it. Errors wrap
+// ErrNotConnected, ErrUnavailable or ErrCorrupt.
+func (m *Manager) Get(ctx context.Context, user string) (Summary, error) {
+	stored, err := m.config.Store.Load(ctx, m.key(user))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Summary{}, ErrNotConnected
+	case err != nil:
+		return Summary{}, fmt.Errorf("loading connection: %w", err)
+	case stored.Status == StatusDisconnected:
+		return Summary{}, ErrNotConnected
+	}
+	if e := m.cache.get(user); e != nil {
+		stored = m.adopt(e, stored).Versioned
+	}
+	return stored.summary(), nil
+}
+
+// List returns up to limit connections of the app for which visible returns
+// true, from the one after the cursor, and the cursor to go on with, which is
+// empty at the end. Disconnected ones are not listed.
+func (m *Manager) List(ctx context.Context, cursor string, limit int, visible func(user string) bool) ([]Summary, string, error) {
+	found := make([]Summary, 0, limit)
+	for len(found) < limit {
+		// Asking for what is missing only keeps the cursor exact: it always
+		// stands behind the last connection that was returned or hidden.
+		page, err := m.config.Store.List(ctx, m.config.App, cursor, limit-len(found))
+		if err != nil {
+			return nil, "", fmt.Errorf("listing connections: %w", err)
+		}
+		for _, stored := range page.Records {
+			if stored.Status != StatusDisconnected && visible(stored.User) {
+				found = append(found, stored.summary())
+			}
+		}
+		cursor = page.Next
+		if cursor == "" {
+			break
+		}
+	}
+	return found, cursor, nil
+}

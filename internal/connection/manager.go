@@ -1,0 +1,162 @@
+package connection
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// Errors of the [Manager]. Those of the store, [ErrUnavailable] and
+// [ErrCorrupt], come through it as they are.
+var (
+	// ErrNotConnected means that the user has no connection, or no longer.
+	ErrNotConnected = errors.New("user is not connected")
+	// ErrReauthRequired means that HubSpot has refused the grant for good.
+	ErrReauthRequired = errors.New("user has to install the app again")
+	// ErrTokenUnavailable means that there is no valid access token at the
+	// moment and the refresh did not give one, for a reason that passes.
+	ErrTokenUnavailable = errors.New("no valid access token at the moment")
+	// ErrAppMisconfigured means that HubSpot refuses the app's own
+	// credentials and no valid access token is left.
+	ErrAppMisconfigured = errors.New("HubSpot refuses the app's credentials")
+	// ErrPortalChange means that an install landed on another portal than
+	// the one the connection is pinned to.
+	ErrPortalChange = errors.New("connection belongs to another portal")
+	// ErrStateUsed means that the one-time state of an install was used before.
+	ErrStateUsed = errors.New("install state was used before")
+)
+
+// Provider is HubSpot's token endpoint as seen with the credentials of one
+// app; [hubspot.Client] is one.
+type Provider interface {
+	// Refresh trades a refresh token for a new access token. Its errors
+	// are classed by [hubspot.Classify].
+	Refresh(ctx context.Context, refreshToken secret.Text) (hubspot.Grant, error)
+	// Revoke ends a grant; one that is dead already is no error.
+	Revoke(ctx context.Context, refreshToken secret.Text) error
+}
+
+// Token is an access token that is valid by the clock, and whose it is.
+type Token struct {
+	// Access goes into the Authorization header of a request to HubSpot.
+	Access secret.Text
+	// HubID is the portal the token opens.
+	HubID int64
+	// ExpiresAt is when HubSpot stops taking it.
+	ExpiresAt time.Time
+}
+
+// Config says what a [Manager] works for and with. App, Store and Provider
+// are required.
+type Config struct {
+	// App is the app's name in lower case.
+	App      string
+	Store    Store
+	Provider Provider
+
+	// MaxCached bounds the connections held in memory; the least recently
+	// used go first. Zero means 100,000.
+	MaxCached int
+	// RefreshCount calls per RefreshPer go to the token endpoint at most,
+	// over all connections of the app. Zero means 10 per second.
+	RefreshCount int
+	RefreshPer   time.Duration
+	// Lease is how long a claim of another process is respected that does
+	// not end in a result: L in the claim protocol. Zero means 30 s. For
+	// access tokens that live shorter than three times that, it is a third
+	// of their life. A call to HubSpot gets a third of it.
+	Lease time.Duration
+	// Owner names this process in claims. It may be empty.
+	Owner string
+	// Observer is told what happens; see [Manager.SetObserver].
+	Observer Observer
+}
+
+// Defaults of [Config].
+const (
+	defaultMaxCached    = 100_000
+	defaultRefreshCount = 10
+	defaultRefreshPer   = time.Second
+	defaultLease        = 30 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	c.MaxCached = cmp.Or(c.MaxCached, defaultMaxCached)
+	c.RefreshCount = cmp.Or(c.RefreshCount, defaultRefreshCount)
+	c.RefreshPer = cmp.Or(c.RefreshPer, defaultRefreshPer)
+	c.Lease = cmp.Or(c.Lease, defaultLease)
+	return c
+}
+
+// Manager hands out access tokens for the connections of one app and keeps
+// them fresh. It refreshes by the clock, behind the callers' backs, and each
+// connection once at a time: within the process by a single flight, across
+// processes by the claim in the record. It is safe for concurrent use.
+//
+// A Manager works as soon as it is made and asks nothing of the store before
+// its first call. Its goroutines end with [Manager.Close].
+type Manager struct {
+	config Config
+	cache  *cache
+	// flights has the one piece of work that may run per connection:
+	// reading it anew and refreshing it when that is due.
+	flights  singleflight.Group
+	schedule *schedule
+	// budget is what the token endpoint may be asked, all connections together.
+	budget   *rate.Limiter
+	alarms   *alarms
+	observer atomic.Pointer[Observer]
+
+	// ctx lives as long as work may go on after the request that caused it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// work counts the goroutines that hold, or write down, something that
+	// must not be lost.
+	work inflight
+	// closing is set when no new background work may start.
+	closing atomic.Bool
+}
+
+// NewManager makes a Manager and starts its scheduler.
+func NewManager(config Config) *Manager {
+	config = config.withDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Manager{
+		config: config,
+		cache:  newCache(config.MaxCached),
+		budget: rate.NewLimiter(rate.Every(config.RefreshPer/time.Duration(config.RefreshCount)), config.RefreshCount),
+		alarms: newAlarms(),
+		ctx:    ctx,
+		cancel: cancel,
+	}
+	m.SetObserver(config.Observer)
+	m.schedule = newSchedule(m.runDue)
+	return m
+}
+
+// Close stops the background refreshes and waits until what is under way is
+// done and written down, or ctx ends. The Manager goes on serving what it
+// knows afterwards, so that requests of an earlier configuration can finish.
+func (m *Manager) Close(ctx context.Context) error {
+	m.closing.Store(true)
+	m.schedule.stop()
+	select {
+	case <-m.work.idle():
+		return nil
+	case <-ctx.Done():
+		m.cancel()
+		return ctx.Err()
+	}
+}
+
+func (m *Manager) isClosing() bool { return m.closing.Load() }
+
+func (m *Manager) key(user string) Key { return Key{App: m.config.App, User: user} }

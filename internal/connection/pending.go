@@ -1,0 +1,184 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// pendingWrite is a record with new tokens that the store has not taken yet.
+type pendingWrite struct {
+	record Record
+	// based is the version it is to replace.
+	based uint64
+	// used is the refresh token that was traded for the new tokens.
+	used secret.Text
+	// writer is set while a goroutine tries to write it.
+	writer bool
+}
+
+func (e *entry) hasPending() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pending != nil
+}
+
+// keep puts new tokens into memory, for callers at once and for the store as
+// soon as it takes them. The version of the view stays that of the store.
+func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
+	e.mu.Lock()
+	p := &pendingWrite{record: next, based: based, used: used}
+	if e.pending != nil {
+		// Refreshed again before the first result could be written: what
+		// the store holds is still the token from before both.
+		p.used, p.writer = e.pending.used, e.pending.writer
+	}
+	e.pending = p
+	e.mu.Unlock()
+	v := &view{
+		Versioned: Versioned{Record: next, Version: based},
+		readAt:    time.Now(),
+		refreshAt: refreshPoint(next.IssuedAt, next.ExpiresAt),
+	}
+	e.view.Store(v)
+	m.planNext(e, v)
+}
+
+// flush tries once to write what is pending. A conflict is resolved; an
+// error means that it is still pending.
+func (m *Manager) flush(ctx context.Context, e *entry) error {
+	for {
+		e.mu.Lock()
+		p := e.pending
+		e.mu.Unlock()
+		if p == nil {
+			return nil
+		}
+		saved, err := m.put(ctx, p.record, p.based)
+		if errors.Is(err, ErrConflict) {
+			saved, err = m.resolve(ctx, p)
+		}
+		if errors.Is(err, errChanged) {
+			continue
+		}
+		purged := errors.Is(err, ErrNotFound)
+		if err != nil && !purged {
+			return err
+		}
+		if !e.settle(p) {
+			continue
+		}
+		if !purged {
+			m.adopt(e, saved)
+		}
+		return nil
+	}
+}
+
+// settle marks p as written. It reports false if newer tokens are pending.
+func (e *entry) settle(p *pendingWrite) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pending != p {
+		return e.pending == nil
+	}
+	e.pending = nil
+	return true
+}
+
+// resolve decides, after a conflict, between the tokens in hand and those
+// that another writer has stored. Tokens are merged, never dropped, except
+// where the user has installed anew or disconnected.
+func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, error) {
+	stored, err := m.config.Store.Load(ctx, p.record.Key)
+	if err != nil {
+		// ErrNotFound too: the record was purged, and nothing brings it back.
+		return Versioned{}, err
+	}
+	switch {
+	case stored.AccessToken.Equal(p.record.AccessToken):
+		return stored, nil // written, and somebody wrote after it
+	case stored.Generation != p.record.Generation, stored.Status == StatusDisconnected:
+		return stored, nil
+	case !stored.RefreshToken.Equal(p.used):
+		// Another process traded the same refresh token, or a later one.
+		m.emitFor(stored.Record, Event{Kind: EventDoubleRefresh})
+		if !stored.IssuedAt.Before(p.record.IssuedAt) {
+			return stored, nil
+		}
+	}
+	merged := stored.Record
+	merged.AccessToken, merged.RefreshToken = p.record.AccessToken, p.record.RefreshToken
+	merged.IssuedAt, merged.ExpiresAt = p.record.IssuedAt, p.record.ExpiresAt
+	merged.Rotates = merged.Rotates || p.record.Rotates
+	merged.Status, merged.Reason, merged.ReasonAt = StatusActive, "", time.Time{}
+	merged.Claim = nil
+	saved, err := m.put(ctx, merged, stored.Version)
+	if errors.Is(err, ErrConflict) {
+		return Versioned{}, errChanged
+	}
+	return saved, err
+}
+
+// writeBehind goes on trying to write what is pending until the store takes
+// it. One goroutine per entry does that; Close waits for it.
+func (m *Manager) writeBehind(e *entry) {
+	e.mu.Lock()
+	idle := e.pending != nil && !e.pending.writer
+	if idle {
+		e.pending.writer = true
+	}
+	e.mu.Unlock()
+	if !idle {
+		return
+	}
+	done := m.work.add()
+	go func() {
+		defer done()
+		for try := 1; sleep(m.ctx, fullJitter(try)); try++ {
+			if m.flush(m.ctx, e) == nil {
+				m.emitFor(e.view.Load().Record, Event{Kind: EventWriteRecovered})
+				return
+			}
+		}
+	}()
+}
+
+// withoutStore goes on with what is in memory when the store gives no
+// answer. A token about to expire is refreshed without a claim rather than
+// failing callers, unless the grant rotates its refresh token: a second
+// process doing the same would then end it for good.
+func (m *Manager) withoutStore(e *entry, cause error) error {
+	v := e.view.Load()
+	if v == nil || v.missing || v.Status != StatusActive {
+		return cause
+	}
+	if left := time.Until(v.ExpiresAt); left > v.ExpiresAt.Sub(v.IssuedAt)/5 && !e.isRefused(v) {
+		m.planNext(e, v)
+		return nil
+	}
+	if v.Rotates || time.Now().Before(e.retryTime()) {
+		return cause
+	}
+	if err := m.mayRefresh(e); err != nil {
+		return err
+	}
+	if err := m.budget.Wait(m.ctx); err != nil {
+		return cause
+	}
+	begun := time.Now()
+	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
+	if err != nil {
+		e.failed(retryAfter(err))
+		m.emitFor(v.Record, Event{Kind: EventRefreshFailed, Err: err})
+		return errors.Join(ErrTokenUnavailable, cause, err)
+	}
+	next := refreshed(v.Record, grant, begun)
+	m.keep(e, next, v.Version, v.RefreshToken)
+	m.refreshSucceeded(e, next, time.Since(begun))
+	m.emitFor(next, Event{Kind: EventWritePending, Err: cause})
+	m.writeBehind(e)
+	return nil
+}

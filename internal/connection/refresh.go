@@ -1,0 +1,271 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// errChanged tells the loop of fly that the record is not what it was: read again.
+var errChanged = errors.New("record changed meanwhile")
+
+// maxPatience is how long a flight tries again while callers have no token
+// at all, before it lets them have the error.
+const maxPatience = 10 * time.Second
+
+// fly is the work of one flight: read the record, and refresh it if that is
+// due. It runs at most once at a time per connection in this process. What
+// it finds stands in e.view; its error matters only if that has no usable
+// token.
+func (m *Manager) fly(e *entry) error {
+	start := time.Now()
+	hadToken := e.view.Load().usable(start)
+	var watch claimWatch
+	for {
+		err := m.step(e, hadToken, &watch)
+		if err == nil || m.ctx.Err() != nil {
+			return err
+		}
+		var wait time.Duration
+		switch {
+		case errors.Is(err, errChanged):
+		case errors.Is(err, errClaimed):
+			wait = watch.poll()
+		case errors.Is(err, ErrTokenUnavailable) && !e.view.Load().usable(time.Now()):
+			wait = time.Until(e.retryTime())
+			if time.Since(start)+wait > maxPatience {
+				return err
+			}
+		default:
+			return err
+		}
+		if !sleep(m.ctx, wait) {
+			return err
+		}
+	}
+}
+
+// step reads the record once and does what it calls for. Where callers had
+// no token and the record has one, they get it at once: a refresh that it
+// wants has been planned by adopt, and runs behind them.
+func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
+	if e.hasPending() {
+		if err := m.flush(m.ctx, e); err != nil {
+			return m.withoutStore(e, err)
+		}
+	}
+	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return m.adoptMissing(e)
+	case errors.Is(err, ErrUnavailable):
+		return m.withoutStore(e, err)
+	case err != nil:
+		return fmt.Errorf("loading connection: %w", err)
+	}
+	v := m.adopt(e, stored)
+	if err := v.refusal(); err != nil {
+		return err
+	}
+	serves := v.usable(time.Now()) && !e.isRefused(v)
+	if serves && (!hadToken || !v.wantsRefresh(time.Now())) {
+		return nil
+	}
+	if v.Claim != nil && !watch.lapsed(v, m.lease(v.Record)) {
+		return errClaimed
+	}
+	if err := m.mayRefresh(e); err != nil {
+		return err
+	}
+	return m.refreshClaimed(e, v)
+}
+
+// mayRefresh holds a refresh back while the app is paused or the connection
+// has to wait for its next try.
+func (m *Manager) mayRefresh(e *entry) error {
+	if !m.alarms.mayTry(time.Now()) {
+		return ErrAppMisconfigured
+	}
+	if wait := time.Until(e.retryTime()); wait > 0 {
+		return fmt.Errorf("%w: next try in %s", ErrTokenUnavailable, wait.Round(time.Second))
+	}
+	return nil
+}
+
+// refreshClaimed refreshes v by the claim protocol: claim with check-and-set,
+// ask HubSpot, write the result with check-and-set on the claim's version.
+func (m *Manager) refreshClaimed(e *entry, v *view) error {
+	if err := m.budget.Wait(m.ctx); err != nil {
+		return fmt.Errorf("waiting for the refresh quota: %w", err)
+	}
+	lease := m.lease(v.Record)
+	begun := time.Now()
+	claimed, err := m.claim(v)
+	switch {
+	case errors.Is(err, ErrConflict):
+		return errChanged
+	case err != nil:
+		return m.withoutStore(e, err)
+	case time.Since(begun) > lease/3:
+		// Too late to be sure of finishing before the claim is taken over,
+		// so it is left to be taken over, by this process as by any other.
+		return errChanged
+	}
+	if v.Claim != nil {
+		m.emitFor(v.Record, Event{Kind: EventClaimTaken})
+	}
+	grant, err := m.ask(v.RefreshToken, lease/3)
+	if err != nil {
+		return m.refreshFailed(e, v, claimed, err)
+	}
+	// From here on nothing may fail before the tokens are in memory, and
+	// nothing gives up before they are in the store.
+	next := refreshed(claimed.Record, grant, begun)
+	m.keep(e, next, claimed.Version, v.RefreshToken)
+	m.refreshSucceeded(e, next, time.Since(begun))
+	if err := m.flush(m.ctx, e); err != nil {
+		m.emitFor(next, Event{Kind: EventWritePending, Err: err})
+		m.writeBehind(e)
+	}
+	return nil
+}
+
+func (m *Manager) ask(refreshToken secret.Text, timeout time.Duration) (hubspot.Grant, error) {
+	ctx, cancel := context.WithTimeout(m.ctx, timeout)
+	defer cancel()
+	return m.config.Provider.Refresh(ctx, refreshToken)
+}
+
+// refreshed is the record with what HubSpot answered. asked is the time
+// before the call: a life counted from there cannot be too long.
+func refreshed(r Record, grant hubspot.Grant, asked time.Time) Record {
+	if !grant.RefreshToken.IsZero() && !grant.RefreshToken.Equal(r.RefreshToken) {
+		r.RefreshToken = grant.RefreshToken
+		r.Rotates = true
+	}
+	r.AccessToken = grant.AccessToken
+	r.IssuedAt = asked
+	r.ExpiresAt = asked.Add(grant.ExpiresIn)
+	if len(grant.Scopes) > 0 {
+		r.Scopes = grant.Scopes
+	}
+	r.Status, r.Reason, r.ReasonAt = StatusActive, "", time.Time{}
+	r.Claim = nil
+	return r
+}
+
+func (m *Manager) refreshSucceeded(e *entry, r Record, took time.Duration) {
+	e.succeeded()
+	m.emitFor(r, Event{Kind: EventRefreshed, Duration: took})
+	for _, reason := range m.alarms.succeeded(time.Now()) {
+		m.emit(Event{Kind: EventAppAlarmCleared, Reason: string(reason)})
+	}
+}
+
+// refreshFailed does what the class of HubSpot's answer calls for.
+func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err error) error {
+	switch hubspot.Classify(err) {
+	case hubspot.ClassDeadGrant:
+		return m.grantDead(e, tried, claimed, err)
+	case hubspot.ClassMisconfigured:
+		m.release(e, claimed)
+		if m.alarms.misconfigured(time.Now()) {
+			m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmMisconfigured), Err: err})
+		}
+		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
+		return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
+	default:
+		m.release(e, claimed)
+		e.failed(retryAfter(err))
+		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
+		return fmt.Errorf("%w: %w", ErrTokenUnavailable, err)
+	}
+}
+
+// grantDead ends a grant that HubSpot calls dead, unless the refused refresh
+// token is not the stored one any more, or so many grants die at once that
+// the fault must be ours or HubSpot's.
+func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause error) error {
+	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
+	if err != nil {
+		e.failed(0)
+		return fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
+	}
+	if !stored.RefreshToken.Equal(tried.RefreshToken) {
+		m.adopt(e, stored)
+		return errChanged
+	}
+	hold, raised := m.alarms.dead(e.user, time.Now())
+	if raised {
+		m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmDeadGrants), Err: cause})
+	}
+	if hold {
+		m.release(e, claimed)
+		e.failed(deadHold)
+		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: cause})
+		return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
+	}
+	next := stored.Record
+	next.Status, next.Reason, next.ReasonAt = StatusReauthRequired, deadReason(tried, cause), time.Now()
+	next.Claim = nil
+	if e.isRefused(tried) {
+		// HubSpot takes neither token: nothing is left to serve with.
+		next.AccessToken = secret.Text{}
+	}
+	saved, err := m.put(m.ctx, next, stored.Version)
+	if errors.Is(err, ErrConflict) {
+		return errChanged
+	}
+	if err != nil {
+		e.failed(0)
+		return fmt.Errorf("%w: writing the dead grant down: %w", ErrTokenUnavailable, err)
+	}
+	m.adopt(e, saved)
+	m.emitFor(next, Event{Kind: EventReauthRequired, Reason: next.Reason, Err: cause})
+	return ErrReauthRequired
+}
+
+// deadReason names HubSpot's word for it. After a takeover the grant may have
+// died with the process that held the claim, between HubSpot's answer and
+// its write.
+func deadReason(tried *view, cause error) string {
+	if tried.Claim != nil && tried.Claim.For == fingerprint(tried.RefreshToken) {
+		return "refresh_in_doubt"
+	}
+	if refusal, ok := errors.AsType[*hubspot.TokenError](cause); ok && refusal.Status != "" {
+		return refusal.Status
+	}
+	return "invalid_grant"
+}
+
+func retryAfter(err error) time.Duration {
+	if refusal, ok := errors.AsType[*hubspot.TokenError](err); ok {
+		return refusal.RetryAfter
+	}
+	return 0
+}
+
+func (e *entry) retryTime() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.retryAt
+}
+
+// sleep waits for d; false means that ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

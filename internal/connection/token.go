@@ -1,0 +1,192 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// negativeLife is how long an answer without a token is given again
+	// without asking the store: a reconnect is seen after that.
+	negativeLife = 2 * time.Second
+	// rereadEvery is how often the record of a connection in use is read
+	// anew, to see what other processes did to it.
+	rereadEvery = 5 * time.Minute
+	// forceEvery is the least time between two refreshes of a connection
+	// that a refusal by HubSpot causes.
+	forceEvery = time.Minute
+)
+
+// Token returns an access token of user that is valid by the clock. While
+// one is known that takes no lock and no I/O; otherwise it waits for the
+// connection to be read and refreshed, as long as ctx allows. That work is
+// shared by all who wait and goes on when they leave.
+//
+// Errors wrap ErrNotConnected, ErrReauthRequired, ErrTokenUnavailable,
+// ErrAppMisconfigured, ErrUnavailable or ErrCorrupt, or are ctx's.
+func (m *Manager) Token(ctx context.Context, user string) (Token, error) {
+	now := time.Now()
+	if e := m.cache.get(user); e != nil {
+		e.touch(now)
+		if v := e.view.Load(); v.usable(now) {
+			if due := e.due.Load(); due <= now.UnixNano() {
+				m.schedule.kick(e, due, now)
+			}
+			return v.token(), nil
+		}
+	}
+	return m.await(ctx, user)
+}
+
+// await joins the work on a connection that has no usable token, or starts it.
+func (m *Manager) await(ctx context.Context, user string) (Token, error) {
+	e := m.cache.getOrAdd(user)
+	e.touch(time.Now())
+	if v := e.view.Load(); v != nil && !v.usable(time.Now()) && time.Since(v.readAt) < negativeLife {
+		if err := v.refusal(); err != nil {
+			return Token{}, err
+		}
+	}
+	if err := m.update(ctx, e); err != nil {
+		return Token{}, err
+	}
+	v := e.view.Load()
+	if !v.usable(time.Now()) {
+		return Token{}, ErrTokenUnavailable
+	}
+	return v.token(), nil
+}
+
+// update brings an entry up to date: one flight per connection, on a
+// context of its own, which the caller waits for as long as ctx allows. A
+// token that is usable makes its errors irrelevant.
+func (m *Manager) update(ctx context.Context, e *entry) error {
+	flight := m.flights.DoChan(e.user, func() (any, error) {
+		defer m.work.add()()
+		return nil, m.fly(e)
+	})
+	select {
+	case result := <-flight:
+		if e.view.Load().usable(time.Now()) {
+			return nil
+		}
+		return result.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// refusal is the error for a connection that will not get a token by itself.
+func (v *view) refusal() error {
+	switch {
+	case v.missing, v.Status == StatusDisconnected:
+		return ErrNotConnected
+	case v.Status == StatusReauthRequired:
+		return ErrReauthRequired
+	}
+	return nil
+}
+
+// Rejected is called when HubSpot has refused, with 401, a token that the
+// clock calls valid. It returns another token to try once: one that is known
+// by now, or a fresh one. A connection is refreshed for this reason once per
+// token and at most once a minute; beyond that, and when no token can be
+// had, it returns an error, and HubSpot's answer should be passed on unless
+// the error is ErrReauthRequired or ErrNotConnected.
+func (m *Manager) Rejected(ctx context.Context, user string, refused Token) (Token, error) {
+	e := m.cache.getOrAdd(user)
+	if v := e.view.Load(); v.usable(time.Now()) && !v.AccessToken.Equal(refused.Access) {
+		return v.token(), nil
+	}
+	leads, may := e.mayForce(refused)
+	if !may {
+		return Token{}, ErrTokenUnavailable
+	}
+	if leads {
+		defer e.endForce()
+	}
+	// The flight that is joined first may have begun before the refusal was
+	// noted; the second has not.
+	for range 2 {
+		err := m.update(ctx, e)
+		v := e.view.Load()
+		if v.usable(time.Now()) && !v.AccessToken.Equal(refused.Access) {
+			return v.token(), nil
+		}
+		if errors.Is(err, ErrReauthRequired) || errors.Is(err, ErrNotConnected) || ctx.Err() != nil {
+			return Token{}, err
+		}
+	}
+	return Token{}, ErrTokenUnavailable
+}
+
+// mayForce notes that token was refused and reports whether that is reason
+// enough to refresh now, or to join those who already do. The one that leads
+// calls endForce when it is done.
+func (e *entry) mayForce(token Token) (leads, may bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.refused.Equal(token.Access):
+		return false, e.forcing
+	case time.Since(e.forcedAt) < forceEvery:
+		return false, false
+	}
+	e.refused, e.forcedAt, e.forcing = token.Access, time.Now(), true
+	return true, true
+}
+
+func (e *entry) endForce() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.forcing = false
+}
+
+// isRefused reports whether HubSpot has refused the access token of v.
+func (e *entry) isRefused(v *view) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.refused.IsZero() && e.refused.Equal(v.AccessToken)
+}
+
+// ForceRefresh refreshes the connection of user whatever the clock says, for
+// operators. Errors as of [Manager.Token].
+func (m *Manager) ForceRefresh(ctx context.Context, user string) (Summary, error) {
+	token, err := m.Token(ctx, user)
+	if err != nil {
+		return Summary{}, err
+	}
+	if _, err := m.Rejected(ctx, user, token); err != nil {
+		return Summary{}, err
+	}
+	return m.Get(ctx, user)
+}
+
+// runDue is a background job of the schedule.
+func (m *Manager) runDue(e *entry) {
+	if m.isClosing() {
+		return
+	}
+	defer m.work.add()()
+	v := e.view.Load()
+	if v == nil || m.cache.get(e.user) != e {
+		return
+	}
+	if e.usedSince(v.readAt) || (v.wantsRefresh(time.Now()) && e.usedSince(v.IssuedAt)) {
+		// The errors are events already; a success has planned the next job.
+		_ = m.update(m.ctx, e)
+		if e.due.Load() == notDue && e.view.Load().usable(time.Now()) {
+			m.schedule.plan(e, time.Now().Add(e.untilRetry()))
+		}
+		return
+	}
+	if !v.wantsRefresh(time.Now()) && e.usedSince(v.IssuedAt) {
+		m.schedule.plan(e, v.refreshAt)
+		return
+	}
+	// Nobody uses it: the next request will ask for this job again.
+	e.due.Store(time.Now().UnixNano())
+}
+
+func (v *view) wantsRefresh(now time.Time) bool { return !now.Before(v.refreshAt) }
