@@ -1,0 +1,267 @@
+package connection_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// memStore is a store whose failures a test decides.
+type memStore struct {
+	mu      sync.Mutex
+	records map[connection.Key]connection.Versioned
+	erased  map[connection.Key]uint64
+	loads   int
+	saves   int
+	// fail, if set, is asked before each call and may return an error.
+	fail func(op string) error
+	// loseAnswer, if set, is asked after each save and may return an error
+	// although the save was done.
+	loseAnswer func() error
+	// beforeSave, if set, runs before a save, without the lock.
+	beforeSave func(r connection.Record)
+}
+
+func newMemStore() *memStore {
+	return &memStore{
+		records: make(map[connection.Key]connection.Versioned),
+		erased:  make(map[connection.Key]uint64),
+	}
+}
+
+func (s *memStore) check(op string) error {
+	if s.fail == nil {
+		return nil
+	}
+	return s.fail(op)
+}
+
+func (s *memStore) Load(_ context.Context, key connection.Key) (connection.Versioned, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	if err := s.check("load"); err != nil {
+		return connection.Versioned{}, err
+	}
+	v, ok := s.records[key]
+	if !ok {
+		return connection.Versioned{}, connection.ErrNotFound
+	}
+	return v, nil
+}
+
+func (s *memStore) Save(_ context.Context, r connection.Record, based uint64) (uint64, error) {
+	s.mu.Lock()
+	before := s.beforeSave
+	s.mu.Unlock()
+	if before != nil {
+		before(r)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saves++
+	if err := s.check("save"); err != nil {
+		return 0, err
+	}
+	if s.records[r.Key].Version != based {
+		return 0, connection.ErrConflict
+	}
+	s.records[r.Key] = connection.Versioned{Record: r, Version: based + 1}
+	if s.loseAnswer != nil {
+		if err := s.loseAnswer(); err != nil {
+			return 0, err
+		}
+	}
+	return based + 1, nil
+}
+
+func (s *memStore) Erase(_ context.Context, key connection.Key, keep uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.check("erase"); err != nil {
+		return err
+	}
+	s.erased[key] = keep
+	return nil
+}
+
+func (s *memStore) List(context.Context, string, string, int) (connection.Page, error) {
+	return connection.Page{}, nil
+}
+
+func (s *memStore) ID(_ context.Context, key connection.Key) (string, error) {
+	sum := sha256.Sum256([]byte(key.App + "\x00" + key.User))
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+func (s *memStore) get(user string) connection.Versioned {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records[connection.Key{App: app, User: user}]
+}
+
+func (s *memStore) set(change func(*connection.Record), user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := connection.Key{App: app, User: user}
+	v := s.records[key]
+	v.Version++
+	v.WriteID = fmt.Sprint("by test ", v.Version)
+	change(&v.Record)
+	s.records[key] = v
+}
+
+// configure changes what the store does while it may be in use.
+func (s *memStore) configure(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *memStore) loadCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads
+}
+
+func (s *memStore) failWith(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = func(string) error { return err }
+}
+
+func (s *memStore) heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = nil
+}
+
+// provider is a token endpoint. Each refresh token has one successor; with
+// rotating set, using one ends it.
+type provider struct {
+	mu        sync.Mutex
+	life      time.Duration
+	delay     time.Duration
+	rotating  bool
+	valid     map[string]bool
+	refreshes int
+	revoked   []string
+	err       error
+	running   int
+	overlaps  int
+}
+
+func newProvider(valid ...string) *provider {
+	p := &provider{life: 30 * time.Minute, delay: 100 * time.Millisecond, valid: make(map[string]bool)}
+	for _, token := range valid {
+		p.valid[token] = true
+	}
+	return p
+}
+
+func (p *provider) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, error) {
+	p.mu.Lock()
+	delay := p.delay
+	p.running++
+	if p.running > 1 {
+		p.overlaps++
+	}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.running--
+		p.mu.Unlock()
+	}()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return hubspot.Grant{}, ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refreshes++
+	if p.err != nil {
+		return hubspot.Grant{}, p.err
+	}
+	if !p.valid[token.Reveal()] {
+		return hubspot.Grant{}, deadGrant()
+	}
+	next := token.Reveal()
+	if p.rotating {
+		delete(p.valid, next)
+		next += "'"
+		p.valid[next] = true
+	}
+	return hubspot.Grant{
+		AccessToken:  secret.New(fmt.Sprintf("access-%s-%d", next, p.refreshes)),
+		RefreshToken: secret.New(next),
+		HubID:        1,
+		ExpiresIn:    p.life,
+	}, nil
+}
+
+func (p *provider) Revoke(_ context.Context, token secret.Text) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	p.revoked = append(p.revoked, token.Reveal())
+	delete(p.valid, token.Reveal())
+	return nil
+}
+
+func (p *provider) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+func (p *provider) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refreshes
+}
+
+func deadGrant() error {
+	return &hubspot.TokenError{Class: hubspot.ClassDeadGrant, HTTPStatus: 400, Code: "invalid_grant", Status: "BAD_REFRESH_TOKEN"}
+}
+
+func misconfigured() error {
+	return &hubspot.TokenError{Class: hubspot.ClassMisconfigured, HTTPStatus: 400, Code: "invalid_client", Status: "BAD_CLIENT_SECRET"}
+}
+
+func transient() error {
+	return &hubspot.TokenError{Class: hubspot.ClassTransient, HTTPStatus: 503}
+}
+
+// recorder collects events.
+type recorder struct {
+	mu     sync.Mutex
+	events []connection.Event
+}
+
+func (r *recorder) Event(e connection.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+func (r *recorder) count(kind connection.EventKind) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, e := range r.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}

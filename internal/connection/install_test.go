@@ -1,0 +1,114 @@
+package connection_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+)
+
+func TestConnectPinsThePortal(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		elsewhere := install("acme", "r2", 2)
+		if _, err := b.Connect(t.Context(), elsewhere); !errors.Is(err, connection.ErrPortalChange) {
+			t.Fatalf("Connect() on another portal = %v; want ErrPortalChange", err)
+		}
+		b.want(t, "acme", "first-r1")
+		if len(b.provider.revoked) != 0 {
+			t.Error("the stray grant was revoked; another user may share it")
+		}
+		elsewhere.AllowPortalChange = true
+		if _, err := b.Connect(t.Context(), elsewhere); err != nil {
+			t.Fatalf("Connect() with AllowPortalChange = %v", err)
+		}
+		b.want(t, "acme", "first-r2")
+		if keep := b.store.erased[connection.Key{App: app, User: "acme"}]; keep != 2 {
+			t.Errorf("versions before %d erased; want those before 2, the other portal's", keep)
+		}
+	})
+}
+
+func TestStateWorksOnce(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		again := install("acme", "r1", 1)
+		for _, wantUsed := range []bool{false, true} {
+			used, err := b.StateUsed(t.Context(), "acme", again.Nonce)
+			if err != nil || used != wantUsed {
+				t.Errorf("StateUsed() = %v, %v; want %v", used, err, wantUsed)
+			}
+			_, err = b.Connect(t.Context(), again)
+			if wantUsed != errors.Is(err, connection.ErrStateUsed) {
+				t.Errorf("Connect() = %v; want ErrStateUsed: %v", err, wantUsed)
+			}
+		}
+		if err := b.Disconnect(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Connect(t.Context(), again); !errors.Is(err, connection.ErrStateUsed) {
+			t.Errorf("Connect() with a used state after a disconnect = %v; want ErrStateUsed", err)
+		}
+		time.Sleep(11 * time.Minute)
+		b.connect(t, "acme", "r1", 1)
+		if n := len(b.store.get("acme").UsedNonces); n != 1 {
+			t.Errorf("%d nonces kept; want only the one that still counts", n)
+		}
+	})
+}
+
+func TestDisconnect(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		if err := b.Disconnect(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+		stored := b.store.get("acme")
+		if stored.Status != connection.StatusDisconnected || !stored.RefreshToken.IsZero() || !stored.AccessToken.IsZero() {
+			t.Errorf("stored %s with tokens", stored.Status)
+		}
+		if keep := b.store.erased[connection.Key{App: app, User: "acme"}]; keep != stored.Version {
+			t.Errorf("versions before %d erased; want all before %d", keep, stored.Version)
+		}
+		if len(b.provider.revoked) != 1 {
+			t.Errorf("revoked %v; want one grant", b.provider.revoked)
+		}
+		b.wantErr(t, "acme", connection.ErrNotConnected)
+		if err := b.Disconnect(t.Context(), "acme"); !errors.Is(err, connection.ErrNotConnected) {
+			t.Errorf("Disconnect() again = %v; want ErrNotConnected", err)
+		}
+		if _, err := b.Get(t.Context(), "acme"); !errors.Is(err, connection.ErrNotConnected) {
+			t.Errorf("Get() = %v; want ErrNotConnected", err)
+		}
+		b.connect(t, "acme", "r2", 7) // no longer pinned
+	})
+}
+
+func TestDisconnectSparesASharedGrant(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.connect(t, "sister", "r1", 1)
+		if b.events.count(connection.EventPortalShared) != 1 {
+			t.Error("want an event for two users on one portal")
+		}
+		if err := b.Disconnect(t.Context(), "acme"); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.provider.revoked) != 0 {
+			t.Error("the grant that another user shares was revoked")
+		}
+		if err := b.Disconnect(t.Context(), "sister"); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.provider.revoked) != 1 {
+			t.Error("the grant was not revoked with its last user")
+		}
+	})
+}
+
+func TestDisconnectChangesNothingWhileHubSpotIsAway(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		b.provider.set(func() { b.provider.err = transient() })
+		if err := b.Disconnect(t.Context(), "acme"); !errors.Is(err, connection.ErrTokenUnavailable) {
+			t.Errorf("Disconnect() = %v; want ErrTokenUnavailable", err)
+		}
+		b.want(t, "acme", "first-r1")
+	})
+}
