@@ -8,7 +8,7 @@ import (
 // newer is known already, and plans the connection's next background job. It
 // returns the view that holds now.
 func (m *Manager) adopt(e *entry, stored Versioned) *view {
-	fresh := &view{Versioned: stored, readAt: time.Now(), refreshAt: refreshPoint(stored.IssuedAt, stored.ExpiresAt)}
+	fresh := &view{Versioned: stored, readAt: time.Now(), refreshAt: m.refreshPoint(stored.IssuedAt, stored.ExpiresAt)}
 	for {
 		old := e.view.Load()
 		if old != nil && !old.missing {
@@ -55,11 +55,11 @@ func (m *Manager) planNext(e *entry, v *view) {
 	if !v.usable(time.Now()) {
 		return
 	}
-	next := time.Now().Add(jitter(rereadEvery))
+	next := time.Now().Add(m.jitter(rereadEvery))
 	if v.Status == StatusActive && v.refreshAt.Before(next) {
 		next = v.refreshAt
 	}
-	if floor := time.Now().Add(e.untilRetry()); next.Before(floor) {
+	if floor := time.Now().Add(m.untilRetry(e)); next.Before(floor) {
 		next = floor
 	}
 	m.schedule.plan(e, next)

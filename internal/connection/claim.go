@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	mathrand "math/rand/v2"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -34,10 +33,10 @@ func (w *claimWatch) lapsed(v *view, lease time.Duration) bool {
 
 // poll returns how long to wait before looking again: 100 ms at first, since
 // most refreshes are done by then, up to half a second.
-func (w *claimWatch) poll() time.Duration {
+func (w *claimWatch) poll(random func(time.Duration) time.Duration) time.Duration {
 	w.polls++
 	step := min(time.Duration(w.polls)*50*time.Millisecond, 250*time.Millisecond)
-	return 50*time.Millisecond + step + mathrand.N(step)
+	return 50*time.Millisecond + step + random(step)
 }
 
 // lease is L of the claim protocol for one record: shorter where access

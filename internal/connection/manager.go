@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +79,9 @@ type Config struct {
 	Owner string
 	// Observer is told what happens; see [Manager.SetObserver].
 	Observer Observer
+	// Random draws a duration from 0 up to, not including, max, which is
+	// positive; all jitter comes from it. Nil means [rand.N].
+	Random func(max time.Duration) time.Duration
 }
 
 // Defaults of [Config].
@@ -93,6 +97,9 @@ func (c Config) withDefaults() Config {
 	c.RefreshCount = cmp.Or(c.RefreshCount, defaultRefreshCount)
 	c.RefreshPer = cmp.Or(c.RefreshPer, defaultRefreshPer)
 	c.Lease = cmp.Or(c.Lease, defaultLease)
+	if c.Random == nil {
+		c.Random = rand.N[time.Duration]
+	}
 	return c
 }
 

@@ -40,7 +40,7 @@ func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
 	v := &view{
 		Versioned: Versioned{Record: next, Version: based},
 		readAt:    time.Now(),
-		refreshAt: refreshPoint(next.IssuedAt, next.ExpiresAt),
+		refreshAt: m.refreshPoint(next.IssuedAt, next.ExpiresAt),
 	}
 	e.view.Store(v)
 	m.planNext(e, v)
@@ -137,7 +137,7 @@ func (m *Manager) writeBehind(e *entry) {
 	done := m.work.add()
 	go func() {
 		defer done()
-		for try := 1; sleep(m.ctx, fullJitter(try)); try++ {
+		for try := 1; sleep(m.ctx, m.fullJitter(try)); try++ {
 			if m.flush(m.ctx, e) == nil {
 				m.emitFor(e.view.Load().Record, Event{Kind: EventWriteRecovered})
 				return
@@ -171,7 +171,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	begun := time.Now()
 	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
 	if err != nil {
-		e.failed(retryAfter(err))
+		m.failed(e, retryAfter(err))
 		m.emitFor(v.Record, Event{Kind: EventRefreshFailed, Err: err})
 		return errors.Join(ErrTokenUnavailable, cause, err)
 	}

@@ -34,7 +34,7 @@ func (m *Manager) fly(e *entry) error {
 		switch {
 		case errors.Is(err, errChanged):
 		case errors.Is(err, errClaimed):
-			wait = watch.poll()
+			wait = watch.poll(m.config.Random)
 		case errors.Is(err, ErrTokenUnavailable) && !e.view.Load().usable(time.Now()):
 			wait = time.Until(e.retryTime())
 			if time.Since(start)+wait > maxPatience {
@@ -180,7 +180,7 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 		return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
 	default:
 		m.release(e, claimed)
-		e.failed(retryAfter(err))
+		m.failed(e, retryAfter(err))
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, err)
 	}
@@ -192,7 +192,7 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause error) error {
 	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
 	if err != nil {
-		e.failed(0)
+		m.failed(e, 0)
 		return fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
 	}
 	if !stored.RefreshToken.Equal(tried.RefreshToken) {
@@ -205,7 +205,7 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 	}
 	if hold {
 		m.release(e, claimed)
-		e.failed(deadHold)
+		m.failed(e, deadHold)
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: cause})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
 	}
@@ -221,7 +221,7 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 		return errChanged
 	}
 	if err != nil {
-		e.failed(0)
+		m.failed(e, 0)
 		return fmt.Errorf("%w: writing the dead grant down: %w", ErrTokenUnavailable, err)
 	}
 	m.adopt(e, saved)

@@ -177,7 +177,7 @@ func (m *Manager) runDue(e *entry) {
 		// The errors are events already; a success has planned the next job.
 		_ = m.update(m.ctx, e)
 		if e.due.Load() == notDue && e.view.Load().usable(time.Now()) {
-			m.schedule.plan(e, time.Now().Add(e.untilRetry()))
+			m.schedule.plan(e, time.Now().Add(m.untilRetry(e)))
 		}
 		return
 	}
