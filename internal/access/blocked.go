@@ -1,0 +1,89 @@
+package access
+
+import (
+	"fmt"
+	"strings"
+)
+
+// blockedRoots are the first segments of the endpoints that hand out tokens or
+// take them in. Whoever reached them could keep a token that outlives its
+// caller's key, or act with a grant that the sidecar does not know.
+//
+//   - /oauth: the token, introspection and revocation endpoints of every
+//     version, the v1 access-tokens and refresh-tokens resources, and
+//     /oauth/v2/private-apps/get/access-token-info.
+//   - /localdevauth: exchanges a personal access key for an access token, and
+//     makes private-app user tokens (HubSpot/hubspot-local-dev-lib,
+//     api/localDevAuth.ts and api/privateAppUserToken.ts).
+var blockedRoots = [...]string{"/oauth", "/localdevauth"}
+
+// Blocked reports whether a reading of a path is of an endpoint that no caller
+// may reach, whatever its policy, because it would hand a token to the caller
+// or accept one from it. It compares case-insensitively and does not regard
+// `;parameters`.
+func Blocked(path string) bool {
+	spellings := spell(path)
+	for _, spelling := range spellings.list() {
+		for _, root := range blockedRoots {
+			rest, ok := strings.CutPrefix(spelling, root)
+			if ok && (rest == "" || rest[0] == '/') {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Judge asks for a verdict on every reading of a path (see [Readings]) and
+// returns it where all agree, or an error that wraps [ErrAmbiguous].
+func Judge[V comparable](readings []string, verdict func(path string) V) (V, error) {
+	var zero V
+	if len(readings) == 0 {
+		return zero, fmt.Errorf("%w: it has no reading", ErrAmbiguous)
+	}
+	first := verdict(readings[0])
+	for _, reading := range readings[1:] {
+		if verdict(reading) != first {
+			return zero, ErrAmbiguous
+		}
+	}
+	return first, nil
+}
+
+// spellings are the forms of one reading in which a prohibition holds: lower
+// case, with and without parameters, with and without a slash at the end,
+// which most routers do not regard.
+type spellings struct {
+	forms [4]string
+	n     int
+}
+
+func spell(path string) spellings {
+	var s spellings
+	path = fold(path)
+	s.add(path)
+	if strings.Contains(path, ";") {
+		s.add(stripParameters(path))
+	}
+	return s
+}
+
+func (s *spellings) add(path string) {
+	s.forms[s.n] = path
+	s.n++
+	if trimmed := strings.TrimRight(path, "/"); trimmed != path && trimmed != "" {
+		s.forms[s.n] = trimmed
+		s.n++
+	}
+}
+
+func (s *spellings) list() []string { return s.forms[:s.n] }
+
+func (s *spellings) match(g Glob) bool {
+	for _, form := range s.list() {
+		if g.matchFolded(form) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,164 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrAmbiguous means that servers read the request in ways that get different
+// verdicts, so that none of the verdicts can be relied on. The request is a
+// bad one (400).
+var ErrAmbiguous = errors.New("the path can be read in different ways that are not all permitted")
+
+// Dimension is the part of a request that a policy refuses.
+type Dimension string
+
+// The dimensions of a policy.
+const (
+	DimensionApp    Dimension = "app"
+	DimensionUser   Dimension = "user"
+	DimensionMethod Dimension = "method"
+	DimensionPath   Dimension = "path"
+)
+
+// Denial is the error for a request that the caller's policy refuses (403).
+// Its text holds neither the user nor the path.
+type Denial struct {
+	// Caller is the caller's name.
+	Caller string
+	// Dimension says what about the request is refused.
+	Dimension Dimension
+	// Rule is the deny rule that matched, as configured; empty where no
+	// allow rule matched.
+	Rule string
+}
+
+// Error names the dimension.
+func (d *Denial) Error() string {
+	var what string
+	switch d.Dimension {
+	case DimensionApp:
+		what = "may not use this app"
+	case DimensionUser:
+		what = "may not act for this user"
+	case DimensionMethod:
+		what = "may not use this method on this path"
+	case DimensionPath:
+		what = "may not use this path"
+	}
+	if d.Rule != "" {
+		what += fmt.Sprintf(" (denied by %q)", d.Rule)
+	}
+	return fmt.Sprintf("caller %q %s", d.Caller, what)
+}
+
+// Check judges a whole request: the app, the user, and the method on the path
+// in all its readings (see [Readings]). It returns nil, a [*Denial], or an
+// error that wraps [ErrAmbiguous].
+func (c *Caller) Check(app, user, method string, readings []string) error {
+	if err := c.CheckUser(app, user); err != nil {
+		return err
+	}
+	return c.CheckPath(method, readings)
+}
+
+// CheckUser judges the app and the user. It returns nil or a [*Denial]. An
+// empty user is one that the request does not name; it is not judged.
+func (c *Caller) CheckUser(app, user string) error {
+	if !c.MayApp(app) {
+		return &Denial{Caller: c.name, Dimension: DimensionApp}
+	}
+	if user != "" && !c.MayUser(user) {
+		return &Denial{Caller: c.name, Dimension: DimensionUser}
+	}
+	return nil
+}
+
+// CheckPath judges the method on the path in all its readings. It returns nil,
+// a [*Denial], or an error that wraps [ErrAmbiguous].
+func (c *Caller) CheckPath(method string, readings []string) error {
+	if len(readings) == 0 {
+		return fmt.Errorf("%w: it has no reading", ErrAmbiguous)
+	}
+	if c.anyRequest && len(c.deny) == 0 {
+		return nil
+	}
+	// A server that does not compare methods exactly reads delete as DELETE.
+	upper := strings.ToUpper(method)
+	var first verdict
+	for i, reading := range readings {
+		v := c.judge(method, reading)
+		if i == 0 {
+			first = v
+		}
+		if v.ambiguous || v.refused() != first.refused() {
+			return ErrAmbiguous
+		}
+		if upper != method && c.judge(upper, reading).refused() != v.refused() {
+			return ErrAmbiguous
+		}
+	}
+	if !first.refused() {
+		return nil
+	}
+	return &Denial{Caller: c.name, Dimension: first.dimension, Rule: first.rule}
+}
+
+// verdict on one reading of a path. The zero value is permission.
+type verdict struct {
+	dimension Dimension
+	rule      string
+	// ambiguous is set for a path that would be allowed in another case.
+	ambiguous bool
+}
+
+func (v verdict) refused() bool { return v.dimension != "" }
+
+func (c *Caller) judge(method, path string) verdict {
+	if v := c.judgeDeny(method, path); v.refused() {
+		return v
+	}
+	if c.anyRequest {
+		return verdict{}
+	}
+	return c.judgeAllow(method, path)
+}
+
+func (c *Caller) judgeDeny(method, path string) verdict {
+	if len(c.deny) == 0 {
+		return verdict{}
+	}
+	spellings := spell(path)
+	for _, rule := range c.deny {
+		if !rule.hasMethod(method) || !spellings.match(rule.path) {
+			continue
+		}
+		v := verdict{dimension: DimensionPath, rule: rule.String()}
+		if !rule.everything {
+			v.dimension = DimensionMethod
+		}
+		return v
+	}
+	return verdict{}
+}
+
+func (c *Caller) judgeAllow(method, path string) verdict {
+	refused := verdict{dimension: DimensionPath}
+	for _, rule := range c.allow {
+		if !rule.path.Match(path) {
+			continue
+		}
+		if rule.hasMethod(method) {
+			return verdict{}
+		}
+		refused.dimension = DimensionMethod
+	}
+	folded := fold(path)
+	for _, rule := range c.allow {
+		if rule.hasMethod(method) && rule.path.matchFolded(folded) {
+			refused.ambiguous = true
+		}
+	}
+	return refused
+}

@@ -1,0 +1,165 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of the work on one path that is not plain. Odd paths of real APIs
+// have a handful of readings and some hundred bytes.
+const (
+	maxReadings  = 128
+	maxOddLength = 16 << 10
+)
+
+// Errors of [Readings], beside [ErrAmbiguous]. They all make a bad request (400).
+var (
+	// ErrControlCharacter means that a path holds a control character, as
+	// it is or percent-encoded, also more than once.
+	ErrControlCharacter = errors.New("the path holds a control character")
+	// ErrBrokenPath means that a text is not the path of a URL: it does
+	// not start with a slash, or has a % without two hex digits after it.
+	ErrBrokenPath = errors.New("the path is malformed")
+)
+
+// Readings returns every way in which servers read a request path, in a
+// stable order that starts with the plain one, percent-decoded once. The
+// argument is the path as it goes up: escaped, without the query; empty means
+// the root. Servers differ in whether and in which order they
+//
+//   - decode percent-encodings, and how often, and whether %2F and %5C are
+//     among them,
+//   - remove dot segments, merge slashes, take a backslash for a slash,
+//   - cut parameters after `;`, or a query after an encoded ? or #,
+//   - take the first segment after `//` for a host,
+//   - accept overlong UTF-8, or drop bytes that are not UTF-8,
+//
+// and the result is what can be reached by any sequence of these. Case is not
+// among them: [Blocked] and [Caller.Check] see to it.
+//
+// A plain path costs no allocation where the result does not escape. The
+// errors are [ErrControlCharacter], [ErrBrokenPath], and [ErrAmbiguous] for a
+// path that is not plain and has too many readings or more than 16 KiB.
+func Readings(escapedPath string) ([]string, error) {
+	// Small enough to be inlined, so that the slice can stay on the
+	// caller's stack.
+	return appendReadings(make([]string, 0, 1), escapedPath)
+}
+
+func appendReadings(dst []string, escapedPath string) ([]string, error) {
+	if isPlain(escapedPath) {
+		return append(dst, escapedPath), nil
+	}
+	return oddReadings(escapedPath)
+}
+
+// isPlain reports whether a path has one reading only, itself.
+func isPlain(path string) bool {
+	if path == "" || path[0] != '/' {
+		return false
+	}
+	for i := 1; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '/' || c == '.':
+			if path[i-1] == '/' {
+				return false
+			}
+		case c <= ' ' || c > '~' || c == '%' || c == ';' || c == '\\' || c == '?' || c == '#':
+			return false
+		}
+	}
+	return true
+}
+
+func oddReadings(escapedPath string) ([]string, error) {
+	if escapedPath == "" {
+		return []string{"/"}, nil
+	}
+	if len(escapedPath) > maxOddLength {
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrAmbiguous, maxOddLength)
+	}
+	if err := checkEscaped(escapedPath); err != nil {
+		return nil, err
+	}
+	r := reader{seen: make(map[form]bool)}
+	r.add(form{path: decode(escapedPath, false), decoded: true})
+	r.add(form{path: escapedPath})
+	for i := 0; i < len(r.forms) && r.err == nil; i++ {
+		r.expand(r.forms[i])
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return r.readings, nil
+}
+
+func checkEscaped(path string) error {
+	if path[0] != '/' {
+		return fmt.Errorf("%w: it must start with /", ErrBrokenPath)
+	}
+	for i := range len(path) {
+		switch {
+		case path[i] < ' ' || path[i] == 0x7f:
+			return ErrControlCharacter
+		case path[i] == '%' && !isEscape(path[i:]):
+			return fmt.Errorf("%w: a %% must be followed by two hex digits", ErrBrokenPath)
+		}
+	}
+	return nil
+}
+
+// form is a path on its way through a server.
+type form struct {
+	path string
+	// decoded is set once it went through a percent-decoder. Only then it
+	// is a reading.
+	decoded bool
+}
+
+// reader collects the forms that can be reached from a path.
+type reader struct {
+	forms    []form
+	seen     map[form]bool
+	readings []string
+	err      error
+}
+
+func (r *reader) add(f form) {
+	if r.err != nil || r.seen[f] {
+		return
+	}
+	r.seen[f] = true
+	r.forms = append(r.forms, f)
+	if !f.decoded {
+		return
+	}
+	if strings.ContainsFunc(f.path, unicode.IsControl) {
+		r.err = ErrControlCharacter
+		return
+	}
+	r.readings = append(r.readings, f.path)
+	if len(r.readings) > maxReadings {
+		r.err = fmt.Errorf("%w: it has more than %d readings", ErrAmbiguous, maxReadings)
+	}
+}
+
+func (r *reader) expand(f form) {
+	for _, step := range [...]func(string) string{
+		stripAuthority, stripParameters, mergeSlashes, removeDotSegments, slashBackslashes,
+	} {
+		r.add(form{path: step(f.path), decoded: f.decoded})
+	}
+	r.add(form{path: decode(f.path, false), decoded: true})
+	r.add(form{path: decode(f.path, true), decoded: true})
+	if !f.decoded {
+		return
+	}
+	r.add(form{path: stripQuery(f.path), decoded: true})
+	if !utf8.ValidString(f.path) {
+		r.add(form{path: decodeOverlong(f.path), decoded: true})
+		r.add(form{path: strings.ToValidUTF8(f.path, ""), decoded: true})
+	}
+}
