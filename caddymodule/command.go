@@ -1,0 +1,124 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "hubspot",
+		Usage: "<command>",
+		Short: "Looks after the HubSpot sidecar, and runs a sandbox HubSpot",
+		Long: `
+Looks after a running HubSpot sidecar through Caddy's admin API, and runs a
+sandbox HubSpot to develop and test against.`,
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(), sandboxCommand())
+		},
+	})
+}
+
+// adminFlags say where the running Caddy is, with the names that Caddy's own
+// commands use.
+func adminFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "", "Configuration file to read the admin address from")
+	cmd.Flags().StringP("adapter", "a", "", "Name of the config adapter for it")
+	cmd.Flags().String("address", "", "Address of the admin API, if it is not the default")
+}
+
+func statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [--address <interface>] [--config <path> [--adapter <name>]]",
+		Short: "Prints the apps, their alarms and the state of the store, as JSON",
+		Long: `
+Prints the configured HubSpot apps, what is wrong with any of them, and
+whether the connection store can be reached, as JSON.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return askAdmin(cmd, http.MethodGet, "/hubspot/status")
+		},
+	}
+	adminFlags(cmd)
+	return cmd
+}
+
+func connectionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "connections <app> [<user>] [--limit <n>] [--after <cursor>]",
+		Short: "Prints the connections of an app, or the one of a user, as JSON",
+		Long: `
+Prints the connections of an app, or the one of a user, as JSON: portal,
+scopes and status, never a token. A list comes in pages; --after takes the
+cursor that the page before it ends with.`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return askAdmin(cmd, http.MethodGet, connectionPath(args[0], args[1]))
+			}
+			query := url.Values{}
+			for _, name := range []string{"limit", "after"} {
+				if value := cmd.Flag(name).Value.String(); cmd.Flag(name).Changed {
+					query.Set(name, value)
+				}
+			}
+			return askAdmin(cmd, http.MethodGet, adminConnections+"/"+url.PathEscape(args[0])+"?"+query.Encode())
+		},
+	}
+	adminFlags(cmd)
+	cmd.Flags().Int("limit", defaultListLimit, "Connections in a page")
+	cmd.Flags().String("after", "", "Cursor to go on from")
+	return cmd
+}
+
+func disconnectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "disconnect <app> <user>",
+		Short: "Ends a connection: revokes the grant and destroys the stored tokens",
+		Long: `
+Ends the connection of a user: revokes the grant at HubSpot and destroys every
+stored version of its tokens. It cannot be undone; the user can install the
+app again.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return askAdmin(cmd, http.MethodDelete, connectionPath(args[0], args[1]))
+		},
+	}
+	adminFlags(cmd)
+	return cmd
+}
+
+// askAdmin makes a call of the admin API and prints its JSON.
+func askAdmin(cmd *cobra.Command, method, uri string) error {
+	flag := func(name string) string { return cmd.Flag(name).Value.String() }
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if err != nil {
+		return fmt.Errorf("finding the admin API: %w", err)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	var answer any
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(answer)
+}
