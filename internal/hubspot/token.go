@@ -39,11 +39,16 @@ type Grant struct {
 }
 
 // Exchange redeems the code of a callback. verifier is that of the request
-// the code belongs to. Errors are a *[TokenError], or come from the
-// [CredentialSource].
+// the code belongs to; it is empty, and none is sent, for a request that
+// HubSpot's own install button made. Errors are a *[TokenError], or come from
+// the [CredentialSource].
 func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, error) {
+	var options []oauth2.AuthCodeOption
+	if verifier != "" {
+		options = append(options, oauth2.VerifierOption(verifier))
+	}
 	grant, err := c.grant(ctx, opExchange, func(ctx context.Context, config *oauth2.Config) (*oauth2.Token, error) {
-		return config.Exchange(ctx, code, oauth2.VerifierOption(verifier))
+		return config.Exchange(ctx, code, options...)
 	})
 	if err != nil {
 		return Grant{}, err

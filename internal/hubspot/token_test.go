@@ -111,6 +111,16 @@ func checkForm(t *testing.T, got request, want url.Values) {
 	}
 }
 
+func TestExchangeWithoutVerifier(t *testing.T) {
+	e := serve(t, answer(http.StatusOK, goodAnswer))
+	if _, err := e.client().Exchange(t.Context(), "na1-code", ""); err != nil {
+		t.Fatal(err)
+	}
+	if form := e.seen()[0].form; form.Has("code_verifier") {
+		t.Errorf("an install without PKCE sends code_verifier=%q", form.Get("code_verifier"))
+	}
+}
+
 func TestExchange(t *testing.T) {
 	e := serve(t, answer(200, goodAnswer))
 	grant, err := e.client().Exchange(t.Context(), "na1-code", "the-verifier")
