@@ -1,0 +1,282 @@
+package sandbox
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxBatch is HubSpot's limit of inputs in a batch.
+const maxBatch = 100
+
+// batchBody is the body of every batch call; each uses some of the fields.
+type batchBody struct {
+	Properties []string     `json:"properties"`
+	IDProperty string       `json:"idProperty"`
+	Inputs     []batchInput `json:"inputs"`
+}
+
+type batchInput struct {
+	ID         valueOrNumber  `json:"id"`
+	IDProperty string         `json:"idProperty"`
+	TraceID    string         `json:"objectWriteTraceId"`
+	Properties map[string]any `json:"properties"`
+}
+
+// valueOrNumber is an id, which SDKs send as a string and people as a number.
+type valueOrNumber string
+
+// UnmarshalJSON takes a string or a number.
+func (v *valueOrNumber) UnmarshalJSON(raw []byte) error {
+	if unquoted, err := strconv.Unquote(string(raw)); err == nil {
+		*v = valueOrNumber(unquoted)
+		return nil
+	}
+	*v = valueOrNumber(raw)
+	return nil
+}
+
+// batchView is the answer of a batch call.
+type batchView struct {
+	Status      string       `json:"status"`
+	Results     []objectView `json:"results"`
+	NumErrors   int          `json:"numErrors,omitempty"`
+	Errors      []apiError   `json:"errors,omitempty"`
+	StartedAt   string       `json:"startedAt"`
+	CompletedAt string       `json:"completedAt"`
+}
+
+// batch reads the body and lets h fill in the results.
+func (c *call) batch(h func(t *table, body batchBody, out *batchView) reply) reply {
+	return c.onTable(func(t *table) reply {
+		var body batchBody
+		if problem := c.decode(&body); problem != nil {
+			return *problem
+		}
+		if len(body.Inputs) == 0 {
+			return validationError(c.correlation, "Invalid input JSON: inputs must not be empty")
+		}
+		if len(body.Inputs) > maxBatch {
+			return validationError(c.correlation, fmt.Sprintf("Invalid input JSON: a batch has at most %d inputs, this one has %d", maxBatch, len(body.Inputs)))
+		}
+		out := &batchView{Status: "COMPLETE", Results: []objectView{}, StartedAt: instant(c.portal.data.now())}
+		return h(t, body, out)
+	})
+}
+
+// done answers a batch: 207 if some of its inputs failed.
+func (v *batchView) done(status int, now time.Time) reply {
+	v.NumErrors, v.CompletedAt = len(v.Errors), instant(now)
+	if v.NumErrors > 0 {
+		status = http.StatusMultiStatus
+	}
+	return jsonReply(status, v)
+}
+
+// missing adds the error for ids that were not found.
+func (v *batchView) missing(t *table, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
+	v.Errors = append(v.Errors, apiError{
+		Status: "error", Category: "OBJECT_NOT_FOUND",
+		Message: "Could not get some " + strings.ToUpper(t.singular) + " objects, they may be deleted or not exist. Check that ids are valid.",
+		Context: map[string][]string{"ids": ids},
+	})
+}
+
+func (w *world) batchRead(c *call) reply {
+	archived := c.URL.Query().Get("archived") == "true"
+	return c.batch(func(t *table, body batchBody, out *batchView) reply {
+		var missing []string
+		for _, input := range body.Inputs {
+			o, ok, err := t.lookup(string(input.ID), body.IDProperty, archived)
+			if err != nil {
+				return validationError(c.correlation, err.Error())
+			}
+			if !ok {
+				missing = append(missing, string(input.ID))
+				continue
+			}
+			out.Results = append(out.Results, t.view(o, body.Properties))
+		}
+		out.missing(t, missing)
+		return out.done(http.StatusOK, c.portal.data.now())
+	})
+}
+
+// batchCreate creates all or none, unless every input has a trace id: then
+// HubSpot creates what it can and tells of the rest (207).
+func (w *world) batchCreate(c *call) reply {
+	return c.batch(func(t *table, body batchBody, out *batchView) reply {
+		traced := !slices.ContainsFunc(body.Inputs, func(in batchInput) bool { return in.TraceID == "" })
+		if !traced {
+			if problem := c.checkAll(t, body.Inputs); problem != nil {
+				return *problem
+			}
+		}
+		for _, input := range body.Inputs {
+			o, failed := c.createOne(t, input)
+			if failed != nil {
+				out.Errors = append(out.Errors, *failed)
+				continue
+			}
+			view := t.viewSet(o)
+			view.TraceID = input.TraceID
+			out.Results = append(out.Results, view)
+		}
+		return out.done(http.StatusCreated, c.portal.data.now())
+	})
+}
+
+// checkAll refuses a batch in which an input could not be created.
+func (c *call) checkAll(t *table, inputs []batchInput) *reply {
+	seen := make(map[string]bool)
+	for _, input := range inputs {
+		values, problem := c.newValues(t, input.Properties)
+		if problem != nil {
+			return problem
+		}
+		email := values["email"]
+		if email == "" || t.name != "contacts" {
+			continue
+		}
+		if existing, taken := t.byEmail(email); taken {
+			bad := c.conflict(&conflictError{t.singular, existing.id})
+			return &bad
+		}
+		if seen[email] {
+			bad := validationError(c.correlation, "Duplicate email in the inputs of the batch")
+			return &bad
+		}
+		seen[email] = true
+	}
+	return nil
+}
+
+// createOne creates an input of a batch, or says what is wrong with it.
+func (c *call) createOne(t *table, input batchInput) (*object, *apiError) {
+	values, issues := t.clean(input.Properties)
+	if len(issues) > 0 {
+		return nil, traced(input, "VALIDATION_ERROR", issues[0].message)
+	}
+	o, err := t.insert(values, c.portal.data.now())
+	if err != nil {
+		return nil, traced(input, "CONFLICT", err.Error())
+	}
+	return o, nil
+}
+
+// traced is an error in a batch, with the trace id by which the caller knows
+// the input, or the input's id.
+func traced(input batchInput, category, message string) *apiError {
+	e := &apiError{Status: "error", Category: category, Message: message}
+	switch {
+	case input.TraceID != "":
+		e.Context = map[string][]string{"objectWriteTraceId": {input.TraceID}}
+	case input.ID != "":
+		e.Context = map[string][]string{"id": {string(input.ID)}}
+	}
+	return e
+}
+
+func (w *world) batchUpdate(c *call) reply {
+	return c.batch(func(t *table, body batchBody, out *batchView) reply {
+		values := make([]map[string]string, len(body.Inputs))
+		for i, input := range body.Inputs {
+			cleaned, issues := t.clean(input.Properties)
+			if len(issues) > 0 {
+				return invalidProperties(c.correlation, c.hubID(), issues)
+			}
+			values[i] = cleaned
+		}
+		var missing []string
+		for i, input := range body.Inputs {
+			o, ok, err := t.lookup(string(input.ID), input.IDProperty, false)
+			if err != nil {
+				return validationError(c.correlation, err.Error())
+			}
+			if ok {
+				o, err = t.update(o.id, values[i], c.portal.data.now())
+			}
+			switch {
+			case err != nil:
+				out.Errors = append(out.Errors, *traced(input, "CONFLICT", err.Error()))
+			case o == nil:
+				missing = append(missing, string(input.ID))
+			default:
+				out.Results = append(out.Results, t.view(o, slices.Collect(maps.Keys(values[i]))))
+			}
+		}
+		out.missing(t, missing)
+		return out.done(http.StatusOK, c.portal.data.now())
+	})
+}
+
+// batchUpsert updates the objects it finds by a unique property and creates
+// the others.
+func (w *world) batchUpsert(c *call) reply {
+	return c.batch(func(t *table, body batchBody, out *batchView) reply {
+		for _, input := range body.Inputs {
+			view, failed := c.upsertOne(t, input)
+			if failed != nil {
+				out.Errors = append(out.Errors, *failed)
+				continue
+			}
+			out.Results = append(out.Results, view)
+		}
+		return out.done(http.StatusOK, c.portal.data.now())
+	})
+}
+
+func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
+	if input.IDProperty == "" {
+		return objectView{}, traced(input, "VALIDATION_ERROR", "idProperty is required for upsert")
+	}
+	found, ok, err := t.lookup(string(input.ID), input.IDProperty, false)
+	if err != nil {
+		return objectView{}, traced(input, "VALIDATION_ERROR", err.Error())
+	}
+	if !ok && input.IDProperty != "email" {
+		return objectView{}, traced(input, "OBJECT_NOT_FOUND", "Object not found.  objectId are usually numeric.")
+	}
+	raw := input.Properties
+	if !ok {
+		raw = merged(map[string]any{"email": string(input.ID)}, raw)
+	}
+	values, issues := t.clean(raw)
+	if len(issues) > 0 {
+		return objectView{}, traced(input, "VALIDATION_ERROR", issues[0].message)
+	}
+	var o *object
+	if ok {
+		o, err = t.update(found.id, values, c.portal.data.now())
+	} else {
+		o, err = t.insert(values, c.portal.data.now())
+	}
+	if err != nil {
+		return objectView{}, traced(input, "CONFLICT", err.Error())
+	}
+	if o == nil { // archived since it was found
+		return objectView{}, traced(input, "OBJECT_NOT_FOUND", "resource not found")
+	}
+	view, created := t.viewSet(o), !ok
+	view.New, view.TraceID = &created, input.TraceID
+	return view, nil
+}
+
+// batchArchive archives what is there and does not mind what is not.
+func (w *world) batchArchive(c *call) reply {
+	return c.batch(func(t *table, body batchBody, _ *batchView) reply {
+		for _, input := range body.Inputs {
+			if id, err := strconv.ParseInt(string(input.ID), 10, 64); err == nil {
+				t.archive(id, c.portal.data.now())
+			}
+		}
+		return reply{status: http.StatusNoContent}
+	})
+}

@@ -1,0 +1,276 @@
+package sandbox
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// objectView is an object as HubSpot shows it.
+type objectView struct {
+	ID         string             `json:"id"`
+	Properties map[string]*string `json:"properties"`
+	CreatedAt  string             `json:"createdAt"`
+	UpdatedAt  string             `json:"updatedAt"`
+	Archived   bool               `json:"archived"`
+	ArchivedAt string             `json:"archivedAt,omitempty"`
+	New        *bool              `json:"new,omitempty"`
+	TraceID    string             `json:"objectWriteTraceId,omitempty"`
+}
+
+type pageView struct {
+	Total   *int         `json:"total,omitempty"`
+	Results []objectView `json:"results"`
+	Paging  *paging      `json:"paging,omitempty"`
+}
+
+type paging struct {
+	Next nextPage `json:"next"`
+}
+
+type nextPage struct {
+	After string `json:"after"`
+	Link  string `json:"link,omitempty"`
+}
+
+// view shows the named properties, or the type's default ones, beside those
+// that are always shown. Unset ones are null, unknown ones are left out.
+func (t *objectType) view(o *object, names []string) objectView {
+	if len(names) == 0 {
+		names = t.defaults
+	}
+	props := make(map[string]*string, len(names)+3)
+	show := func(name string) {
+		if _, known := t.properties[name]; !known {
+			return
+		}
+		if value, set := o.properties[name]; set {
+			props[name] = &value
+			return
+		}
+		props[name] = nil
+	}
+	for _, name := range names {
+		show(name)
+	}
+	show("hs_object_id")
+	show(t.created)
+	show(t.modified)
+	return o.view(props)
+}
+
+// viewSet shows every property that is set.
+func (t *objectType) viewSet(o *object) objectView {
+	return t.view(o, slices.Collect(maps.Keys(o.properties)))
+}
+
+func (o *object) view(props map[string]*string) objectView {
+	v := objectView{
+		ID: strconv.FormatInt(o.id, 10), Properties: props,
+		CreatedAt: instant(o.created), UpdatedAt: instant(o.modified),
+	}
+	if !o.archived.IsZero() {
+		v.Archived, v.ArchivedAt = true, instant(o.archived)
+	}
+	return v
+}
+
+// onTable runs a handler on the table that the path names.
+func (c *call) onTable(h func(t *table) reply) reply {
+	name := c.PathValue("type")
+	t, ok := c.portal.data.table(name)
+	if !ok {
+		return apiError{Message: "Unable to infer object type from: " + name}.
+			reply(http.StatusBadRequest, c.correlation)
+	}
+	return h(t)
+}
+
+func (w *world) listObjects(c *call) reply { return c.onTable(c.list) }
+
+func (c *call) list(t *table) reply {
+	query := c.URL.Query()
+	limit, err := numberIn(query.Get("limit"), 10, 1, 100)
+	if err != nil {
+		return validationError(c.correlation, "limit: "+err.Error())
+	}
+	first, err := numberIn(query.Get("after"), 0, 0, 1<<53)
+	if err != nil {
+		return validationError(c.correlation, "after: "+err.Error())
+	}
+	objects, next := t.page(first, int(limit), query.Get("archived") == "true")
+	out := pageView{Results: t.views(objects, listParam(query, "properties"))}
+	if next > 0 {
+		after := strconv.FormatInt(next, 10)
+		out.Paging = &paging{nextPage{After: after, Link: c.nextLink(query, after)}}
+	}
+	return jsonReply(http.StatusOK, out)
+}
+
+func (t *objectType) views(objects []*object, names []string) []objectView {
+	out := make([]objectView, len(objects))
+	for i, o := range objects {
+		out[i] = t.view(o, names)
+	}
+	return out
+}
+
+// nextLink is the request's own URL with another after.
+func (c *call) nextLink(query url.Values, after string) string {
+	scheme := "http"
+	if c.TLS != nil {
+		scheme = "https"
+	}
+	query.Set("after", after)
+	return scheme + "://" + c.Host + c.URL.EscapedPath() + "?" + query.Encode()
+}
+
+// numberIn parses an optional number of a query.
+func numberIn(value string, otherwise, low, high int64) (int64, error) {
+	if value == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, fmt.Errorf("must be a number from %d to %d", low, high)
+	}
+	return n, nil
+}
+
+// listParam reads a query parameter that may be repeated and comma-separated.
+func listParam(query url.Values, name string) []string {
+	var out []string
+	for _, value := range query[name] {
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				out = append(out, part)
+			}
+		}
+	}
+	return out
+}
+
+func (w *world) getObject(c *call) reply {
+	return c.onTable(func(t *table) reply {
+		query := c.URL.Query()
+		o, problem := c.find(t, c.PathValue("id"), query.Get("idProperty"), query.Get("archived") == "true")
+		if problem != nil {
+			return *problem
+		}
+		return jsonReply(http.StatusOK, t.view(o, listParam(query, "properties")))
+	})
+}
+
+// find looks an object up by id, or by another unique property.
+func (c *call) find(t *table, id, idProperty string, archived bool) (*object, *reply) {
+	if o, ok, err := t.lookup(id, idProperty, archived); err != nil {
+		bad := validationError(c.correlation, err.Error())
+		return nil, &bad
+	} else if ok {
+		return o, nil
+	}
+	missing := apiError{
+		Message: "Object not found.  objectId are usually numeric.", Category: "OBJECT_NOT_FOUND",
+		Context: map[string][]string{"id": {id}},
+	}.reply(http.StatusNotFound, c.correlation)
+	return nil, &missing
+}
+
+// lookup is find without an answer to make.
+func (t *table) lookup(id, idProperty string, archived bool) (*object, bool, error) {
+	switch {
+	case idProperty == "" || idProperty == "hs_object_id":
+		number, err := strconv.ParseInt(id, 10, 64)
+		if err != nil {
+			return nil, false, nil
+		}
+		o, ok := t.get(number, archived)
+		return o, ok, nil
+	case idProperty == "email" && t.name == "contacts":
+		o, ok := t.byEmail(id)
+		return o, ok && !archived, nil
+	}
+	return nil, false, fmt.Errorf("Property %q is not a unique property of %s and cannot be used as idProperty", idProperty, t.name)
+}
+
+// writeBody is the body of create and update.
+type writeBody struct {
+	Properties map[string]any `json:"properties"`
+}
+
+func (w *world) createObject(c *call) reply {
+	return c.onTable(func(t *table) reply {
+		var body writeBody
+		if problem := c.decode(&body); problem != nil {
+			return *problem
+		}
+		values, problem := c.newValues(t, body.Properties)
+		if problem != nil {
+			return *problem
+		}
+		o, err := t.insert(values, c.portal.data.now())
+		if err != nil {
+			return c.conflict(err)
+		}
+		return jsonReply(http.StatusCreated, t.viewSet(o))
+	})
+}
+
+// newValues checks the properties of an object to be.
+func (c *call) newValues(t *table, raw map[string]any) (map[string]string, *reply) {
+	values, issues := t.clean(raw)
+	if len(issues) > 0 {
+		bad := invalidProperties(c.correlation, c.hubID(), issues)
+		return nil, &bad
+	}
+	if !slices.ContainsFunc(t.oneOf, func(name string) bool { return values[name] != "" }) {
+		bad := validationError(c.correlation, "At least one of the following properties is required to create a "+t.singular+": "+strings.Join(t.oneOf, ", "))
+		return nil, &bad
+	}
+	return values, nil
+}
+
+func (c *call) conflict(err error) reply {
+	return apiError{Message: err.Error(), Category: "CONFLICT"}.reply(http.StatusConflict, c.correlation)
+}
+
+func (w *world) updateObject(c *call) reply {
+	return c.onTable(func(t *table) reply {
+		o, problem := c.find(t, c.PathValue("id"), c.URL.Query().Get("idProperty"), false)
+		if problem != nil {
+			return *problem
+		}
+		var body writeBody
+		if problem := c.decode(&body); problem != nil {
+			return *problem
+		}
+		values, issues := t.clean(body.Properties)
+		if len(issues) > 0 {
+			return invalidProperties(c.correlation, c.hubID(), issues)
+		}
+		changed, err := t.update(o.id, values, c.portal.data.now())
+		if err != nil {
+			return c.conflict(err)
+		}
+		if changed == nil { // archived since it was found
+			_, problem = c.find(t, c.PathValue("id"), "", false)
+			return *problem
+		}
+		return jsonReply(http.StatusOK, t.view(changed, slices.Collect(maps.Keys(values))))
+	})
+}
+
+func (w *world) archiveObject(c *call) reply {
+	return c.onTable(func(t *table) reply {
+		o, problem := c.find(t, c.PathValue("id"), "", false)
+		if problem != nil {
+			return *problem
+		}
+		t.archive(o.id, c.portal.data.now())
+		return reply{status: http.StatusNoContent}
+	})
+}

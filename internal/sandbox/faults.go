@@ -1,0 +1,302 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What a fault can answer. Each is one of a kind that HubSpot, or the edge in
+// front of it, has been seen to give.
+const (
+	answerInvalidClient = "invalid_client" // token: 400 BAD_CLIENT_SECRET
+	answerInvalidGrant  = "invalid_grant"  // token: 400 BAD_REFRESH_TOKEN
+	answerRateLimited   = "rate_limited"   // both: 429
+	answerServerError   = "server_error"   // both: 500 or the given status, JSON
+	answerGateway       = "gateway_error"  // both: 502 or the given status, HTML
+	answerLocked        = "locked"         // both: 423
+	answerMigration     = "migration"      // both: 477
+	answerEmpty         = "empty"          // token: 200 without a body, after processing
+	answerBrokenJSON    = "broken_json"    // token: half the JSON, after processing
+	answerUnauthorized  = "unauthorized"   // api: 401
+	answerCutBody       = "cut_body"       // api: half the body, then the connection breaks, after processing
+)
+
+// When a fault drops the connection without an answer.
+const (
+	dropBefore = "before" // before the request is processed
+	dropAfter  = "after"  // after it: the effect is there, the answer is lost
+)
+
+// TokenRule is a fault of the token endpoint.
+type TokenRule struct {
+	// GrantType, ClientID and HubID narrow the rule; empty matches all.
+	// HubID is that of the refresh token in the request.
+	GrantType string `json:"grant_type,omitempty"`
+	ClientID  string `json:"client_id,omitempty"`
+	HubID     int64  `json:"hub_id,omitempty"`
+	Rule
+}
+
+// APIRule is a fault of authenticated API calls.
+type APIRule struct {
+	// HubID, ClientID, Method and PathPrefix narrow the rule.
+	HubID      int64  `json:"hub_id,omitempty"`
+	ClientID   string `json:"client_id,omitempty"`
+	Method     string `json:"method,omitempty"`
+	PathPrefix string `json:"path_prefix,omitempty"`
+	// Policy is that of rate_limited: TEN_SECONDLY_ROLLING (the default),
+	// SECONDLY, DAILY, or SEARCH for the shape without policyName.
+	Policy string `json:"policy,omitempty"`
+	// Category is that of unauthorized: EXPIRED_AUTHENTICATION (the
+	// default) or INVALID_AUTHENTICATION.
+	Category string `json:"category,omitempty"`
+	Rule
+}
+
+// Rule is what both kinds of fault have in common.
+type Rule struct {
+	// Answer is what to answer instead of the real thing. Empty: the real
+	// answer, late or dropped.
+	Answer string `json:"answer,omitempty"`
+	// Status replaces the status of server_error and gateway_error.
+	Status int `json:"status,omitempty"`
+	// RetryAfter, in seconds, adds a Retry-After header.
+	RetryAfter int `json:"retry_after,omitempty"`
+	// Delay is how long to wait before anything else, such as "1.5s".
+	Delay string `json:"delay,omitempty"`
+	// Drop closes the connection without an answer: before or after the
+	// request is processed.
+	Drop string `json:"drop,omitempty"`
+	// Times is how many requests the rule still applies to. Zero: all,
+	// until the faults are cleared.
+	Times int `json:"times,omitempty"`
+
+	delay time.Duration
+}
+
+// FaultRequest is the body of POST /_sandbox/faults. Fields that are there
+// take effect, the others leave things as they are; unknown ones are errors.
+type FaultRequest struct {
+	// TokenLifetime is the lifetime of access tokens issued from now on, at
+	// least a second, such as "90s".
+	TokenLifetime *string `json:"token_lifetime"`
+	// RotateRefreshTokens makes every refresh return a new refresh token
+	// and kill the old one.
+	RotateRefreshTokens *bool `json:"rotate_refresh_tokens"`
+	// RevokeOnReuse revokes the grant when a refresh token that rotation
+	// has replaced is used again.
+	RevokeOnReuse *bool `json:"revoke_on_reuse"`
+	// ExpireAccessTokens expires the matching grants' access tokens, now.
+	ExpireAccessTokens *Selector `json:"expire_access_tokens"`
+	// Revoke kills the refresh tokens of the matching grants.
+	Revoke *Selector `json:"revoke"`
+	// Uninstall removes the matching apps, as users do in HubSpot; their
+	// access tokens stop working too.
+	Uninstall *Selector `json:"uninstall"`
+	// DeletePortal makes an account disappear (BAD_HUB), RestorePortal
+	// brings it back.
+	DeletePortal  *int64 `json:"delete_portal"`
+	RestorePortal *int64 `json:"restore_portal"`
+	// Token and API add a rule. Rules apply in the order in which they were
+	// added, the first that matches a request wins.
+	Token *TokenRule `json:"token"`
+	API   *APIRule   `json:"api"`
+}
+
+// FaultState is the answer of /_sandbox/faults: what is in force.
+type FaultState struct {
+	TokenLifetime       string      `json:"token_lifetime"`
+	RotateRefreshTokens bool        `json:"rotate_refresh_tokens"`
+	RevokeOnReuse       bool        `json:"revoke_on_reuse"`
+	DeletedPortals      []int64     `json:"deleted_portals"`
+	Token               []TokenRule `json:"token"`
+	API                 []APIRule   `json:"api"`
+	// Affected is how many access tokens, or grants, the request changed.
+	Affected *Affected `json:"affected,omitempty"`
+}
+
+// Affected says what a request to /_sandbox/faults did at once.
+type Affected struct {
+	AccessTokens int `json:"access_tokens"`
+	Grants       int `json:"grants"`
+}
+
+// faults are the rules in force. active spares requests the lock while there
+// are none.
+type faults struct {
+	active atomic.Bool
+
+	mu    sync.Mutex
+	token []*TokenRule
+	api   []*APIRule
+}
+
+func newFaults() *faults { return new(faults) }
+
+func (f *faults) add(token *TokenRule, api *APIRule) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if token != nil {
+		f.token = append(f.token, token)
+	}
+	if api != nil {
+		f.api = append(f.api, api)
+	}
+	f.active.Store(len(f.token)+len(f.api) > 0)
+}
+
+func (f *faults) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.token, f.api = nil, nil
+	f.active.Store(false)
+}
+
+func (f *faults) rules() ([]TokenRule, []APIRule) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	token, api := make([]TokenRule, len(f.token)), make([]APIRule, len(f.api))
+	for i, rule := range f.token {
+		token[i] = *rule
+	}
+	for i, rule := range f.api {
+		api[i] = *rule
+	}
+	return token, api
+}
+
+// takeToken returns a copy of the first rule that matches and counts it off.
+func (f *faults) takeToken(matches func(*TokenRule) bool) (TokenRule, bool) {
+	if !f.active.Load() {
+		return TokenRule{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.token, matches)
+	if i < 0 {
+		return TokenRule{}, false
+	}
+	rule := *f.token[i]
+	if f.token[i].lastUse() {
+		f.token = slices.Delete(f.token, i, i+1)
+	}
+	return rule, true
+}
+
+// takeAPI is takeToken for API rules.
+func (f *faults) takeAPI(matches func(*APIRule) bool) (APIRule, bool) {
+	if !f.active.Load() {
+		return APIRule{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.api, matches)
+	if i < 0 {
+		return APIRule{}, false
+	}
+	rule := *f.api[i]
+	if f.api[i].lastUse() {
+		f.api = slices.Delete(f.api, i, i+1)
+	}
+	return rule, true
+}
+
+// lastUse counts a use off and reports whether it was the last one.
+func (r *Rule) lastUse() bool {
+	if r.Times == 0 {
+		return false
+	}
+	r.Times--
+	return r.Times == 0
+}
+
+// check refuses rules that could never do anything or not what was meant.
+func (r *Rule) check(answers ...string) error {
+	if r.Answer == "" && r.Delay == "" && r.Drop == "" {
+		return errors.New("say what is to happen: answer, delay or drop")
+	}
+	if r.Answer != "" && !slices.Contains(answers, r.Answer) {
+		return fmt.Errorf("answer: %q is not one of %s", r.Answer, strings.Join(answers, ", "))
+	}
+	if r.Drop != "" && r.Drop != dropBefore && r.Drop != dropAfter {
+		return fmt.Errorf("drop: %q is neither before nor after", r.Drop)
+	}
+	if r.Answer != "" && r.Drop != "" {
+		return errors.New("drop: a dropped request has no answer; leave one of the two out")
+	}
+	if r.Status != 0 && r.Answer != answerServerError && r.Answer != answerGateway {
+		return errors.New("status: only server_error and gateway_error take one")
+	}
+	if r.Status != 0 && (r.Status < 500 || r.Status > 599) {
+		return fmt.Errorf("status: %d is not between 500 and 599", r.Status)
+	}
+	if r.Times < 0 || r.RetryAfter < 0 {
+		return errors.New("times and retry_after: must not be negative")
+	}
+	return r.parseDelay()
+}
+
+func (r *Rule) parseDelay() error {
+	if r.Delay == "" {
+		return nil
+	}
+	delay, err := time.ParseDuration(r.Delay)
+	if err != nil || delay <= 0 {
+		return fmt.Errorf("delay: %q is not a positive duration such as 1.5s", r.Delay)
+	}
+	r.delay = delay
+	return nil
+}
+
+func (r *TokenRule) validate() error {
+	if err := r.check(answerInvalidClient, answerInvalidGrant, answerRateLimited, answerServerError,
+		answerGateway, answerLocked, answerMigration, answerEmpty, answerBrokenJSON); err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	return nil
+}
+
+func (r *APIRule) validate() error {
+	if err := r.check(answerRateLimited, answerServerError, answerGateway, answerLocked,
+		answerMigration, answerUnauthorized, answerCutBody); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	policies := []string{policyRolling, policySecondly, policyDaily, policySearch}
+	if r.Policy != "" && (r.Answer != answerRateLimited || !slices.Contains(policies, r.Policy)) {
+		return fmt.Errorf("api: policy: goes with the answer rate_limited and is one of %s", strings.Join(policies, ", "))
+	}
+	categories := []string{"EXPIRED_AUTHENTICATION", "INVALID_AUTHENTICATION"}
+	if r.Category != "" && (r.Answer != answerUnauthorized || !slices.Contains(categories, r.Category)) {
+		return fmt.Errorf("api: category: goes with the answer unauthorized and is one of %s", strings.Join(categories, ", "))
+	}
+	return nil
+}
+
+// decodeFaults reads a FaultRequest, refusing what it does not know.
+func decodeFaults(r *http.Request) (FaultRequest, error) {
+	var req FaultRequest
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil {
+		return req, fmt.Errorf("reading the fault: %w", err)
+	}
+	if dec.More() {
+		return req, errors.New("reading the fault: one JSON object, please")
+	}
+	if req.Token != nil {
+		if err := req.Token.validate(); err != nil {
+			return req, err
+		}
+	}
+	if req.API != nil {
+		return req, req.API.validate()
+	}
+	return req, nil
+}

@@ -1,0 +1,224 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// maxBody bounds what is read of a request body.
+const maxBody = 32 << 20
+
+// Sandbox is a fake HubSpot: an [http.Handler] for the root of a site. Make
+// one with [New]; it may be used concurrently.
+type Sandbox struct {
+	opts    Options
+	pages   *pages
+	origins *http.CrossOriginProtection
+	formKey []byte
+	world   atomic.Pointer[world]
+}
+
+// New returns a sandbox in its initial state: nothing installed, data
+// seeded, no faults. It fails if an option is wrong, naming it.
+func New(opts Options) (*Sandbox, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("checking sandbox options: %w", err)
+	}
+	pages, err := loadPages()
+	if err != nil {
+		return nil, fmt.Errorf("loading sandbox pages: %w", err)
+	}
+	s := &Sandbox{
+		opts: opts, pages: pages,
+		origins: http.NewCrossOriginProtection(),
+		formKey: make([]byte, 32),
+	}
+	if _, err := rand.Read(s.formKey); err != nil {
+		return nil, fmt.Errorf("making the form key: %w", err)
+	}
+	s.Reset()
+	return s, nil
+}
+
+// Reset puts the sandbox back into its initial state, as
+// POST /_sandbox/reset does. Requests under way finish on the old state.
+func (s *Sandbox) Reset() { s.world.Store(newWorld(s)) }
+
+// ServeHTTP answers a request as HubSpot would, if it comes from this
+// machine. It panics with [http.ErrAbortHandler] where a fault says that the
+// connection is to be cut.
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Server", "hubspot-sandbox")
+	if why := refusal(r); why != "" {
+		s.opts.Logger.LogAttrs(r.Context(), slog.LevelWarn, "sandbox refused a request",
+			slog.String("remote", r.RemoteAddr))
+		sandboxError(http.StatusForbidden, why).send(w)
+		return
+	}
+	s.world.Load().serve(w, r)
+}
+
+// world is everything that a reset throws away. Its parts lock themselves.
+type world struct {
+	*Sandbox
+	apps    map[string]*App
+	portals map[int64]*portal
+	auth    *authority
+	quotas  *quotas
+	faults  *faults
+	stats   *stats
+	mux     *http.ServeMux
+}
+
+// portal is an account with its data.
+type portal struct {
+	*Portal
+	data *crm
+}
+
+func newWorld(s *Sandbox) *world {
+	w := &world{
+		Sandbox: s,
+		apps:    make(map[string]*App, len(s.opts.Apps)),
+		portals: make(map[int64]*portal, len(s.opts.Portals)),
+		auth:    newAuthority(s.opts),
+		quotas:  newQuotas(s.opts),
+		faults:  newFaults(),
+		stats:   newStats(),
+	}
+	for i := range s.opts.Apps {
+		w.apps[s.opts.Apps[i].ClientID] = &s.opts.Apps[i]
+	}
+	schema := newSchema(s.opts.CustomProperties)
+	for i := range s.opts.Portals {
+		p := &s.opts.Portals[i]
+		w.portals[p.HubID] = &portal{Portal: p, data: newCRM(p, schema, s.opts.Now)}
+	}
+	w.mux = w.routes()
+	return w
+}
+
+// serve dispatches. A path that is not in its shortest form is unknown to
+// HubSpot; ServeMux would redirect it, which HubSpot does not.
+func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
+	escaped := r.URL.EscapedPath()
+	if escaped == echoPath || strings.HasPrefix(escaped, echoPath+"/") {
+		w.endpoint(echoPath, nil)(rw, r)
+		return
+	}
+	if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
+		w.endpoint("(unknown path)", nil)(rw, r)
+		return
+	}
+	w.mux.ServeHTTP(rw, r)
+}
+
+// endpoint runs the handler for the method and writes, counts and logs its
+// reply. With no methods, the path is unknown; the echo answers any method.
+func (w *world) endpoint(name string, m methods) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(withNotes(r.Context()))
+		label := methodLabel(r.Method) + " " + name
+		status := 0
+		defer func() {
+			w.stats.request(label, status)
+			w.logRequest(r, label, status)
+		}()
+		r.Body = http.MaxBytesReader(rw, r.Body, maxBody)
+		answer := w.choose(name, m, r)(r)
+		status = answer.status
+		answer.send(rw)
+	}
+}
+
+func (w *world) choose(name string, m methods, r *http.Request) handler {
+	if name == echoPath {
+		return w.echo
+	}
+	if len(m) == 0 {
+		return func(*http.Request) reply { return notFound(newCorrelationID()) }
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if h, ok := m[method]; ok {
+		return h
+	}
+	return func(*http.Request) reply { return methodNotAllowed(newCorrelationID(), m.allow()) }
+}
+
+// methodLabel keeps made-up methods from growing the statistics.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return method
+	}
+	return "(other)"
+}
+
+// allow is the value of the Allow header.
+func (m methods) allow() string {
+	names := make([]string, 0, len(m))
+	for _, method := range []string{
+		http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete,
+	} {
+		if _, ok := m[method]; ok {
+			names = append(names, method)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// notes are what a handler learns about a request for the log line. They
+// belong to the one goroutine that serves the request.
+type notes struct {
+	clientID string
+	hubID    int64
+	grant    string
+}
+
+type notesKey struct{}
+
+func withNotes(ctx context.Context) context.Context {
+	return context.WithValue(ctx, notesKey{}, new(notes))
+}
+
+// noted returns the request's notes.
+func noted(r *http.Request) *notes { return r.Context().Value(notesKey{}).(*notes) }
+
+// logRequest logs the route's name and never the URL: v1 URLs hold tokens,
+// and the authorize URL holds a state.
+func (w *world) logRequest(r *http.Request, label string, status int) {
+	if !w.opts.Logger.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
+	n := noted(r)
+	w.opts.Logger.LogAttrs(r.Context(), slog.LevelDebug, "sandbox request",
+		slog.String("endpoint", label), slog.Int("status", status),
+		slog.String("client_id", n.clientID), slog.Int64("hub_id", n.hubID), slog.String("grant", n.grant))
+}
+
+// event logs something that happened to a grant or to the sandbox.
+func (w *world) event(ctx context.Context, what string, attrs ...slog.Attr) {
+	w.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "sandbox: "+what, attrs...)
+}
+
+// parseHubID reads a hub id in a path, query or form.
+func parseHubID(s string) (int64, error) {
+	id, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || id <= 0 {
+		return 0, errors.New("a hub id is a positive number")
+	}
+	return id, nil
+}
