@@ -1,0 +1,107 @@
+// Package appconfig has the settings of a HubSpot app as plain data, shared by
+// the Caddyfile, the JSON config and the YAML form (apps_file), together with
+// every check that these settings need. It knows nothing of Caddy: where a
+// placeholder has to be expanded, the caller brings the function that does it.
+package appconfig
+
+// App is the settings of one HubSpot app: the client credentials, what its
+// install links ask for, and the quotas that HubSpot grants it.
+type App struct {
+	// The app's client ID, from the Auth tab of the app in HubSpot. A
+	// placeholder such as {env.HUBSPOT_CLIENT_ID} is expanded when the
+	// config is loaded.
+	ClientID string `json:"client_id,omitempty" yaml:"client_id,omitempty"`
+
+	// The app's client secret, as a placeholder: {env.HUBSPOT_CLIENT_SECRET}
+	// or {file./run/secrets/hubspot_client_secret}. It is expanded when the
+	// config is loaded. A literal is refused, because it would stand in the
+	// config and in the admin API.
+	ClientSecret string `json:"client_secret,omitempty" yaml:"client_secret,omitempty"`
+
+	// A second client secret, accepted beside the first while a secret is
+	// rotated. A placeholder, like `client_secret`.
+	ClientSecretNext string `json:"client_secret_next,omitempty" yaml:"client_secret_next,omitempty"`
+
+	// Where to read the client credentials instead of `client_id` and
+	// `client_secret`: the word vault and the path of a KV v2 secret with
+	// its mount, such as "vault secret/hubspot-apps/hbdev". The secret has
+	// the fields client_id, client_secret and, while a secret is rotated,
+	// client_secret_next.
+	Credentials string `json:"credentials,omitempty" yaml:"credentials,omitempty"`
+
+	// The app's numeric ID in HubSpot. Optional.
+	AppID int64 `json:"app_id,omitempty" yaml:"app_id,omitempty"`
+
+	// The scopes that every install link asks for; a user who cannot grant
+	// all of them cannot install the app. They have to be the required
+	// scopes of the app in HubSpot, usually with `oauth` among them.
+	Scopes []string `json:"scopes,omitempty" yaml:"scopes,omitempty"`
+
+	// The app's conditionally required scopes in HubSpot. An install link
+	// asks for them like for `scopes`.
+	ConditionalScopes []string `json:"conditional_scopes,omitempty" yaml:"conditional_scopes,omitempty"`
+
+	// Scopes that HubSpot leaves out silently where the account or the user
+	// cannot grant them. They have to be the optional scopes of the app in
+	// HubSpot.
+	OptionalScopes []string `json:"optional_scopes,omitempty" yaml:"optional_scopes,omitempty"`
+
+	// A file to take the three lists of scopes from instead: the
+	// app-hsmeta.json of a HubSpot project, or the public-app.json of an
+	// older one. A relative path starts at the working directory.
+	ScopesFrom string `json:"scopes_from,omitempty" yaml:"scopes_from,omitempty"`
+
+	// Where HubSpot sends the browser back after an install, as registered
+	// with the app in HubSpot, to the letter. Its path is the one that
+	// `hubspot_auth` answers. HubSpot wants https and a host name; http is
+	// for localhost only.
+	RedirectURI string `json:"redirect_uri,omitempty" yaml:"redirect_uri,omitempty"`
+
+	// Requests that the app may make per portal, such as "110 10s", which is
+	// the default: 110 in ten seconds.
+	Quota Rate `json:"quota,omitzero" yaml:"quota,omitempty"`
+
+	// Search requests (…/search) that the app may make per portal. They have
+	// a quota of their own. Default: "5 1s".
+	SearchQuota Rate `json:"search_quota,omitzero" yaml:"search_quota,omitempty"`
+
+	// Requests to HubSpot's token endpoint, over all connections of the app.
+	// Default: "10 1s".
+	RefreshQuota Rate `json:"refresh_quota,omitzero" yaml:"refresh_quota,omitempty"`
+}
+
+// Names of the settings, as they stand in every form of the config.
+const (
+	SettingClientID          = "client_id"
+	SettingClientSecret      = "client_secret"
+	SettingClientSecretNext  = "client_secret_next"
+	SettingCredentials       = "credentials"
+	SettingAppID             = "app_id"
+	SettingScopes            = "scopes"
+	SettingConditionalScopes = "conditional_scopes"
+	SettingOptionalScopes    = "optional_scopes"
+	SettingScopesFrom        = "scopes_from"
+	SettingRedirectURI       = "redirect_uri"
+	SettingQuota             = "quota"
+	SettingSearchQuota       = "search_quota"
+	SettingRefreshQuota      = "refresh_quota"
+)
+
+// Settings returns the names of all settings of an app in the order of the
+// documentation.
+func Settings() []string {
+	return []string{
+		SettingClientID, SettingClientSecret, SettingClientSecretNext, SettingCredentials, SettingAppID,
+		SettingScopes, SettingConditionalScopes, SettingOptionalScopes, SettingScopesFrom, SettingRedirectURI,
+		SettingQuota, SettingSearchQuota, SettingRefreshQuota,
+	}
+}
+
+// NamedApp is an app with its name and its place in a file.
+type NamedApp struct {
+	// Name is the name as written.
+	Name string
+	App  App
+	// Line is the line of the file on which the name stands, from 1.
+	Line int
+}

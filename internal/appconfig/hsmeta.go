@@ -1,0 +1,157 @@
+package appconfig
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// LoadScopes reads the scopes of an app from HubSpot's own file: the
+// app-hsmeta.json of a developer project, which must be of type app with OAuth,
+// or the public-app.json of an older project. What else is in the file is not
+// looked at. Errors name the file and the field. A relative path starts at
+// the working directory.
+func LoadScopes(path string) (Scopes, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return Scopes{}, err
+	}
+	return ParseScopes(path, data)
+}
+
+// ParseScopes is [LoadScopes] for the content of the file of that name.
+func ParseScopes(name string, data []byte) (Scopes, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		return Scopes{}, jsonError(name, data, err)
+	}
+	scopes, err := appScopes(file)
+	if err != nil {
+		return Scopes{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return scopes, nil
+}
+
+// jsonError adds the line to a syntax error.
+func jsonError(name string, data []byte, err error) error {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
+		return fmt.Errorf("%s:%d: is not JSON: %w", name, line, err)
+	}
+	return fmt.Errorf("%s: must be a JSON object, as in an app-hsmeta.json", name)
+}
+
+// appScopes finds the auth object of both kinds of files.
+func appScopes(file map[string]json.RawMessage) (Scopes, error) {
+	if file["type"] == nil {
+		return oldAppScopes(file)
+	}
+	kind, err := textField(file, "", "type")
+	if err != nil {
+		return Scopes{}, err
+	}
+	if kind != "app" {
+		return Scopes{}, fmt.Errorf("type is %q; the file of an app is needed (type app)", kind)
+	}
+	config, err := objectField(file, "", "config")
+	if err != nil {
+		return Scopes{}, err
+	}
+	auth, err := objectField(config, "config.", "auth")
+	if err != nil {
+		return Scopes{}, err
+	}
+	authType, err := textField(auth, "config.auth.", "type")
+	if err != nil {
+		return Scopes{}, err
+	}
+	if authType != "oauth" {
+		return Scopes{}, fmt.Errorf("config.auth.type is %q; only an app with oauth has install links", authType)
+	}
+	return authScopes(auth, "config.auth.")
+}
+
+// oldAppScopes reads a public-app.json.
+func oldAppScopes(file map[string]json.RawMessage) (Scopes, error) {
+	if file["auth"] == nil {
+		if file["scopes"] != nil {
+			return Scopes{}, errors.New("auth is missing: this is the file of a private app, which has no install links")
+		}
+		return Scopes{}, errors.New("type is missing; an app-hsmeta.json has type app")
+	}
+	auth, err := objectField(file, "", "auth")
+	if err != nil {
+		return Scopes{}, err
+	}
+	return authScopes(auth, "auth.")
+}
+
+func authScopes(auth map[string]json.RawMessage, prefix string) (Scopes, error) {
+	const required, conditional, optional = "requiredScopes", "conditionallyRequiredScopes", "optionalScopes"
+	var lists []scopeList
+	for _, name := range []string{required, conditional, optional} {
+		scopes, err := listField(auth, prefix, name)
+		if err != nil {
+			return Scopes{}, err
+		}
+		lists = append(lists, scopeList{setting: prefix + name, scopes: scopes})
+	}
+	if len(lists[0].scopes) == 0 {
+		return Scopes{}, fmt.Errorf("%s%s has no scope; an app has at least oauth", prefix, required)
+	}
+	never := func(string) bool { return false }
+	show := func(scope string) string { return fmt.Sprintf("%q", scope) }
+	if wrong := checkScopeLists(lists, never, show); wrong != nil {
+		return Scopes{}, fmt.Errorf("%s: %w", wrong.setting, wrong.err)
+	}
+	return Scopes{Required: lists[0].scopes, Conditional: lists[1].scopes, Optional: lists[2].scopes}, nil
+}
+
+func objectField(object map[string]json.RawMessage, prefix, name string) (map[string]json.RawMessage, error) {
+	var value map[string]json.RawMessage
+	if err := field(object, prefix, name, "an object", &value); err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+func textField(object map[string]json.RawMessage, prefix, name string) (string, error) {
+	var value string
+	return value, field(object, prefix, name, "a string", &value)
+}
+
+// listField reads a list of strings. A list that is not there is empty.
+func listField(object map[string]json.RawMessage, prefix, name string) ([]string, error) {
+	if object[name] == nil {
+		return nil, nil
+	}
+	var items []*string
+	if err := field(object, prefix, name, "a list of strings", &items); err != nil {
+		return nil, err
+	}
+	var list []string
+	for i, item := range items {
+		if item == nil {
+			return nil, fmt.Errorf("%s%s[%d] must be a string", prefix, name, i)
+		}
+		if strings.Contains(*item, "${") {
+			return nil, fmt.Errorf("%s%s[%d] holds a variable of a HubSpot profile, which only HubSpot expands; write the scopes in the config instead", prefix, name, i)
+		}
+		list = append(list, *item)
+	}
+	return list, nil
+}
+
+func field(object map[string]json.RawMessage, prefix, name, kind string, value any) error {
+	raw := object[name]
+	if raw == nil {
+		return fmt.Errorf("%s%s is missing; it must be %s", prefix, name, kind)
+	}
+	if bytes.Equal(raw, []byte("null")) || json.Unmarshal(raw, value) != nil {
+		return fmt.Errorf("%s%s must be %s", prefix, name, kind)
+	}
+	return nil
+}
