@@ -27,14 +27,15 @@ import (
 const sandboxGrace = 5 * time.Second
 
 func sandboxCommand() *cobra.Command {
-	var listen, appsFile string
+	var listen, appsFile, state string
 	cmd := &cobra.Command{
-		Use:   "sandbox [--listen <address>] [--apps <file>]",
+		Use:   "sandbox [--listen <address>] [--apps <file>] [--state <file>]",
 		Short: "Runs a sandbox HubSpot to develop and test against",
 		Long: `
 Runs a sandbox HubSpot: consent page, token endpoint, and contacts, companies
 and deals with made-up data. It keeps everything in memory, and answers
-programs on this machine only.
+programs on this machine only. With --state, what is installed is kept in a
+file and is there again after a restart.
 
 Without --apps it knows one app, whose client id and secret it prints. With
 --apps it knows the apps of a YAML file, which is the one of the setting
@@ -43,16 +44,17 @@ apps_file.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return runSandbox(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), listen, appsFile)
+			return runSandbox(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), listen, appsFile, state)
 		},
 	}
 	cmd.Flags().StringVarP(&listen, "listen", "l", "127.0.0.1:4000", "Loopback address and port to listen on; port 0 takes a free one")
 	cmd.Flags().StringVar(&appsFile, "apps", "", "YAML file with the apps that the sandbox knows")
+	cmd.Flags().StringVar(&state, "state", "", "File to keep what is installed in")
 	return cmd
 }
 
 // runSandbox serves a sandbox until ctx ends.
-func runSandbox(ctx context.Context, out, logs io.Writer, listen, appsFile string) error {
+func runSandbox(ctx context.Context, out, logs io.Writer, listen, appsFile, state string) error {
 	if err := checkLoopback(listen); err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func runSandbox(ctx context.Context, out, logs io.Writer, listen, appsFile strin
 	if err != nil {
 		return err
 	}
-	handler, err := sandbox.New(sandbox.Options{Apps: apps, Logger: slog.New(slog.NewTextHandler(logs, nil))})
+	handler, err := sandbox.New(sandbox.Options{Apps: apps, StateFile: state, Logger: slog.New(slog.NewTextHandler(logs, nil))})
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func init() {
 }
 
 // Sandbox is a made-up HubSpot to develop and test against: consent page,
-// token endpoint, and contacts, companies and deals. It keeps everything in
+// token endpoint, and contacts, companies and deals. It keeps its data in
 // memory, answers programs on this machine only, and is not for production.
 //
 // It serves a whole host name or port, since HubSpot's paths cannot be moved
@@ -34,6 +34,12 @@ type Sandbox struct {
 	// The HubSpot apps that the sandbox knows, by name. Default: those of
 	// the global option `hubspot`, or, if there are none, a demo app.
 	Apps map[string]*appconfig.App `json:"apps,omitempty"`
+
+	// A file that keeps what is installed over a restart, refresh tokens
+	// included. It is made when it is missing, readable by its owner only.
+	// Placeholders are expanded when the config is loaded.
+	// Default: none; everything is in memory.
+	State string `json:"state,omitempty"`
 
 	pooled  *pooledSandbox
 	release func()
@@ -59,6 +65,7 @@ func parseSandbox(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    app <name> {
 //	        …
 //	    }
+//	    state <file>
 //	}
 //
 // app may be given more than once and takes what it takes in the global
@@ -80,6 +87,7 @@ func (s *Sandbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			s.Apps[name] = app
 			return nil
 		}},
+		"state": textSetting(&s.State),
 	})
 }
 
@@ -90,8 +98,12 @@ func (s *Sandbox) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	key := sandboxKey(apps)
-	pooled, release, err := acquire(key, func() (*pooledSandbox, error) { return newPooledSandbox(apps) })
+	state, err := caddy.NewReplacer().ReplaceOrErr(s.State, true, true)
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	key := sandboxKey(apps, state)
+	pooled, release, err := acquire(key, func() (*pooledSandbox, error) { return newPooledSandbox(apps, state) })
 	if err != nil {
 		return err
 	}
@@ -193,16 +205,17 @@ type pooledSandbox struct {
 	logs    newest[slog.Handler]
 }
 
-func newPooledSandbox(apps []sandbox.App) (*pooledSandbox, error) {
+func newPooledSandbox(apps []sandbox.App, state string) (*pooledSandbox, error) {
 	p := new(pooledSandbox)
 	var err error
-	p.handler, err = sandbox.New(sandbox.Options{Apps: apps, Logger: slog.New(newestHandler{logs: &p.logs})})
+	p.handler, err = sandbox.New(sandbox.Options{Apps: apps, StateFile: state, Logger: slog.New(newestHandler{logs: &p.logs})})
 	return p, err
 }
 
-// sandboxKey names a sandbox by what its apps are registered with.
-func sandboxKey(apps []sandbox.App) poolKey {
-	k := newKeyMaker("sandbox")
+// sandboxKey names a sandbox by what its apps are registered with, and where
+// it keeps them.
+func sandboxKey(apps []sandbox.App, state string) poolKey {
+	k := newKeyMaker("sandbox").add("state", state)
 	for _, app := range apps {
 		k.add("client", app.ClientID, app.ClientSecret.Reveal(), app.ClientSecretNext.Reveal(), strconv.FormatInt(app.AppID, 10)).
 			add("redirect", app.RedirectURIs...).

@@ -106,8 +106,9 @@
 //
 // # What is not HubSpot's
 //
-// Tokens and codes are random and die with the process. The consent step has
-// no sign-in. Search sees changes at once. Associations, property history,
+// Tokens and codes are random and die with the process; with
+// [Options.StateFile], installs and their refresh tokens do not. The consent
+// step has no sign-in. Search sees changes at once. Associations, property history,
 // pipelines, owners and webhooks are missing; parameters about them are
 // ignored. Where HubSpot documents nothing (the exact "error" of some OAuth
 // errors, the life of an authorization code, what an access token is worth

@@ -89,6 +89,7 @@ type authority struct {
 	now          func() time.Time
 	codeLifetime time.Duration
 	baseLifetime time.Duration
+	keeper       keeper
 
 	mu      sync.RWMutex
 	current map[grantKey]*grant // the installed grant of app and portal
@@ -112,6 +113,7 @@ func newAuthority(o Options) *authority {
 		current: make(map[grantKey]*grant), refresh: make(map[string]*grant),
 		access: make(map[string]*accessToken), codes: make(map[string]*authCode),
 		deleted: make(map[int64]bool), sweepAt: 4096,
+		keeper: keeper{file: o.StateFile, logger: o.Logger},
 	}
 }
 
@@ -174,6 +176,7 @@ func (a *authority) install(c *authCode) *grant {
 	}
 	g.scopes = c.scopes
 	g.installs.Add(1)
+	a.keep()
 	return g
 }
 
@@ -210,6 +213,7 @@ func (a *authority) refreshGrant(app *App, token string) (tokenSet, *oauthError)
 	if a.rotate {
 		g.refresh = hubletToken(g.portal)
 		a.refresh[g.refresh] = g
+		a.keep()
 	}
 	g.refreshes.Add(1)
 	return a.issue(g), nil
@@ -232,6 +236,7 @@ func (a *authority) end(g *grant, state grantState) {
 	if a.current[key] == g {
 		delete(a.current, key)
 	}
+	a.keep()
 }
 
 // revokeToken revokes the grant of a refresh token of the app. It reports

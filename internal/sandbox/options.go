@@ -121,6 +121,11 @@ type Options struct {
 	// AuthCodeLifetime is how long an authorization code can be exchanged.
 	// Zero: 5 minutes (HubSpot says "a short window" and no number).
 	AuthCodeLifetime time.Duration
+	// StateFile is a file that keeps what is installed, refresh tokens
+	// included, over a restart; it is made when it is missing. Access tokens
+	// and CRM data are not kept: a refresh gets new tokens, the data is
+	// seeded anew. Empty: everything is in memory.
+	StateFile string
 	// Now is the clock. Nil: time.Now. It is called concurrently.
 	Now func() time.Time
 	// Logger gets one line per event and, at debug, per request; never a

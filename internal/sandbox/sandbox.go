@@ -26,8 +26,9 @@ type Sandbox struct {
 	world   atomic.Pointer[world]
 }
 
-// New returns a sandbox in its initial state: nothing installed, data
-// seeded, no faults. It fails if an option is wrong, naming it.
+// New returns a sandbox in its initial state: nothing installed but what
+// [Options.StateFile] has kept, data seeded, no faults. It fails if an option
+// is wrong, naming it.
 func New(opts Options) (*Sandbox, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -45,13 +46,25 @@ func New(opts Options) (*Sandbox, error) {
 	if _, err := rand.Read(s.formKey); err != nil {
 		return nil, fmt.Errorf("making the form key: %w", err)
 	}
-	s.Reset()
+	kept, err := loadState(opts.StateFile)
+	if err != nil {
+		return nil, err
+	}
+	first := newWorld(s)
+	first.restore(kept)
+	s.world.Store(first)
 	return s, nil
 }
 
-// Reset puts the sandbox back into its initial state, as
-// POST /_sandbox/reset does. Requests under way finish on the old state.
-func (s *Sandbox) Reset() { s.world.Store(newWorld(s)) }
+// Reset puts the sandbox back into its initial state, with nothing installed,
+// as POST /_sandbox/reset does. Requests under way finish on the old state.
+func (s *Sandbox) Reset() {
+	next := newWorld(s)
+	s.world.Swap(next).auth.retire()
+	next.auth.mu.Lock()
+	defer next.auth.mu.Unlock()
+	next.auth.keep()
+}
 
 // ServeHTTP answers a request as HubSpot would, if it comes from this
 // machine. It panics with [http.ErrAbortHandler] where a fault says that the
