@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,8 @@ type harness struct {
 
 	sandboxServer *httptest.Server
 	admin         bool
+	// socketDir has a short path: that of a unix socket must be.
+	socketDir string
 }
 
 // harnessOption changes a harness before Caddy starts.
@@ -101,6 +104,10 @@ func newHarness(t *testing.T, options ...harnessOption) *harness {
 	t.Setenv("CALLER_KEY", testCallerKey)
 	// Caddy's data directory, where the store's key is made.
 	t.Setenv("XDG_DATA_HOME", filepath.Join(h.Dir, "data"))
+	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(h.socketDir) })
 	captured.Store(t.Name(), h.Logs)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -314,7 +321,55 @@ func (h *harness) read(resp *http.Response, err error) answer {
 	return answer{resp, string(body)}
 }
 
-func (h *harness) adminSocket() string { return filepath.Join(h.Dir, "admin.sock") }
+// InstallLink asks hubspot_auth for the link with which user connects to app.
+func (h *harness) InstallLink(app, user string) string {
+	h.t.Helper()
+	got := h.Get("/hubspot/auth/"+app+"?userForeignIdentifier="+url.QueryEscape(user), "")
+	if got.StatusCode != http.StatusOK {
+		h.t.Fatalf("asking for an install link: %s: %s", got.Status, got.Text)
+	}
+	var link struct {
+		URL string `json:"url"`
+	}
+	got.JSON(h.t, &link)
+	return link.URL
+}
+
+// Approve follows an install link to the sandbox, consents there for a portal
+// at once, and returns where the sandbox sends the browser: the callback.
+func (h *harness) Approve(link string, hubID int64) string {
+	h.t.Helper()
+	got := h.Do(http.MethodGet, link+"&_sandbox_approve="+strconv.FormatInt(hubID, 10), nil)
+	if got.StatusCode != http.StatusFound {
+		h.t.Fatalf("approving the install: %s: %s", got.Status, got.Text)
+	}
+	return got.Header.Get("Location")
+}
+
+// Connect connects user of the app hbdev to a portal of the sandbox. The site
+// must have hubspot_auth.
+func (h *harness) Connect(user string, hubID int64) {
+	h.t.Helper()
+	callback := h.Approve(h.InstallLink("hbdev", user), hubID)
+	got := h.Do(http.MethodGet, callback, nil, "Accept", "application/json")
+	if got.StatusCode != http.StatusOK {
+		h.t.Fatalf("coming back from the install: %s: %s", got.Status, got.Text)
+	}
+}
+
+// WaitFor waits until condition holds.
+func (h *harness) WaitFor(what string, condition func() bool) {
+	h.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("waiting for %s: it has not happened", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (h *harness) adminSocket() string { return filepath.Join(h.socketDir, "admin.sock") }
 
 // Admin makes a request of the admin API, which [withAdmin] starts.
 func (h *harness) Admin(method, path string) answer {
