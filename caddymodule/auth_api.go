@@ -1,0 +1,282 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+)
+
+// Parameters of the endpoints for callers.
+const (
+	paramUser              = "userForeignIdentifier"
+	paramAllowPortalChange = "allow_portal_change"
+	paramLimit             = "limit"
+	paramAfter             = "after"
+)
+
+// Bounds of a page of connections, and of the cursor, which is the store's.
+const (
+	defaultPageLimit = 100
+	maxPageLimit     = 100
+	maxCursor        = 1024
+)
+
+// serveAPI answers a caller.
+func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	content, err := a.api(r, path)
+	switch {
+	case err != nil:
+		if err.Status == http.StatusMethodNotAllowed {
+			h.Set("Allow", allowedMethods(path.endpoint))
+		}
+		a.logAPIError(r, path, err)
+		err.ServeHTTP(w, r)
+	case content == nil:
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		writeJSON(w, r, http.StatusOK, content)
+	}
+}
+
+// logAPIError writes down what the caller is not told.
+func (a *Auth) logAPIError(r *http.Request, path authPath, err *apierror.Error) {
+	line := a.logger.Check(answerLevel(err.Status), "caller's request refused")
+	if line == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("endpoint", path.endpoint.String()), zap.Int("status", err.Status),
+		zap.String("reason", string(err.SubCategory)), zap.String("correlation_id", err.CorrelationID),
+	}
+	if cause := err.Unwrap(); cause != nil {
+		fields = append(fields, zap.Error(cause))
+	}
+	line.Write(fields...)
+}
+
+func allowedMethods(e authEndpoint) string {
+	if e == endpointConnection {
+		return "GET, HEAD, DELETE"
+	}
+	return "GET, HEAD"
+}
+
+// admission is a caller who may use an app.
+type admission struct {
+	caller *access.Caller
+	app    *hubApp
+	query  url.Values
+}
+
+// api does what a caller asks for. A nil content is an answer without one.
+func (a *Auth) api(r *http.Request, path authPath) (content any, err *apierror.Error) {
+	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !get && !(path.endpoint == endpointConnection && r.Method == http.MethodDelete) {
+		err := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", allowedMethods(path.endpoint)))
+		err.Status = http.StatusMethodNotAllowed
+		return nil, err
+	}
+	if refused := guardShape(r); refused != nil {
+		return nil, refused.problem
+	}
+	in, err := a.admit(r, path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case path.endpoint == endpointLink:
+		return a.link(r, in)
+	case path.endpoint == endpointList:
+		return a.list(r, in)
+	case path.user == "":
+		return nil, apierror.New(apierror.UserRequired,
+			"The path has to end in the user, percent-encoded, slashes too: …/connections/{app}/{user}.")
+	}
+	if err := in.checkUser(path.user); err != nil {
+		return nil, err
+	}
+	if r.Method == http.MethodDelete {
+		return nil, a.disconnect(r, in, path.user)
+	}
+	return a.show(r, in, path.user)
+}
+
+// admit finds the caller and the app. A caller who may not use an app is not
+// told whether it exists.
+func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error) {
+	caller, err := a.app.authenticate(r)
+	if err != nil {
+		if e, ok := errors.AsType[*apierror.Error](err); ok {
+			return admission{}, e
+		}
+		return admission{}, apierror.Wrap(apierror.CallerUnauthenticated, "The caller key cannot be checked.", err)
+	}
+	if err := caller.CheckUser(path.app, ""); err != nil {
+		return admission{}, policyError(err)
+	}
+	app, ok := a.app.app(path.app)
+	if !ok {
+		e := apierror.New(apierror.BadRequest, "There is no app of this name in the sidecar's configuration.")
+		e.Status = http.StatusNotFound
+		e.Context = map[string][]string{"app": {path.app}}
+		return admission{}, e
+	}
+	query, ok := singleQuery(r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
+	if !ok {
+		return admission{}, apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
+	}
+	return admission{caller: caller, app: app, query: query}, nil
+}
+
+// checkUser judges whether the caller may act for a user.
+func (in admission) checkUser(user string) *apierror.Error {
+	if err := checkUser(user); err != nil {
+		return apierror.Wrap(apierror.BadRequest, sentence(err), err)
+	}
+	if err := in.caller.CheckUser(in.app.name, user); err != nil {
+		return policyError(err)
+	}
+	return nil
+}
+
+// installLinkAnswer is the answer of the link endpoint.
+type installLinkAnswer struct {
+	URL  string `json:"url"`
+	User string `json:"userForeignIdentifier"`
+	UUID string `json:"UUID"`
+}
+
+// link makes an install link for a button.
+func (a *Auth) link(r *http.Request, in admission) (any, *apierror.Error) {
+	user := in.query.Get(paramUser)
+	if user == "" {
+		return nil, apierror.New(apierror.UserRequired, "The parameter userForeignIdentifier is missing: say for whom the link is.")
+	}
+	if err := in.checkUser(user); err != nil {
+		return nil, err
+	}
+	options, err := a.linkOptions(user, in.query)
+	if err != nil {
+		return nil, apierror.Wrap(apierror.BadRequest, sentence(err), err)
+	}
+	link, err := in.app.installLink(r.Context(), options)
+	if err != nil {
+		return nil, refuseStart(err).about(in.app, "").problem
+	}
+	uuid, err := in.app.uuid(r.Context())
+	if err != nil {
+		return nil, refuseStart(err).about(in.app, "").problem
+	}
+	a.audit(r.Context(), "install link made", in, user)
+	return installLinkAnswer{URL: link, User: user, UUID: uuid}, nil
+}
+
+func (a *Auth) linkOptions(user string, query url.Values) (linkOptions, error) {
+	options := linkOptions{user: user}
+	switch query.Get(paramAllowPortalChange) {
+	case "true":
+		options.allowPortalChange = true
+	case "", "false":
+	default:
+		return options, errors.New("allow_portal_change must be true or false")
+	}
+	raw := query.Get(paramReturnTo)
+	if raw == "" {
+		return options, nil
+	}
+	address, err := a.returnTo.check(raw)
+	options.returnTo = address.String()
+	return options, err
+}
+
+// list shows a page of the connections that the caller may see.
+func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
+	limit := defaultPageLimit
+	if in.query.Has(paramLimit) {
+		n, err := strconv.Atoi(in.query.Get(paramLimit))
+		if err != nil || n < 1 || n > maxPageLimit {
+			return nil, apierror.New(apierror.BadRequest, fmt.Sprintf("The parameter limit must be a number from 1 to %d.", maxPageLimit))
+		}
+		limit = n
+	}
+	after := in.query.Get(paramAfter)
+	if len(after) > maxCursor || strings.ContainsFunc(after, func(r rune) bool { return r < '!' || r > '~' }) {
+		return nil, apierror.New(apierror.BadRequest, "The parameter after is not a cursor of this endpoint: take it from paging.next.after.")
+	}
+	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.caller.MayUser)
+	if err != nil {
+		return nil, storeError(in.app, err)
+	}
+	page := adminPage{Results: make([]adminConnection, 0, len(summaries))}
+	for _, s := range summaries {
+		page.Results = append(page.Results, showConnection(s))
+	}
+	if next != "" {
+		page.Paging = new(adminPaging)
+		page.Paging.Next.After = next
+	}
+	return page, nil
+}
+
+// show shows one connection.
+func (a *Auth) show(r *http.Request, in admission, user string) (any, *apierror.Error) {
+	summary, err := in.app.manager.Get(r.Context(), user)
+	if err != nil {
+		e := connectionError(in.app, user, err)
+		in.app.addInstallLink(r.Context(), e, in.caller, user)
+		return nil, e
+	}
+	return showConnection(summary), nil
+}
+
+// disconnect ends a connection. It goes on when the caller hangs up.
+func (a *Auth) disconnect(r *http.Request, in admission, user string) *apierror.Error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), installTimeout)
+	defer cancel()
+	err := in.app.manager.Disconnect(ctx, user)
+	switch {
+	case err == nil:
+		a.audit(ctx, "connection deleted", in, user)
+		return nil
+	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrCorrupt):
+		return connectionError(in.app, user, err)
+	}
+	e := connectionError(in.app, user, err)
+	e.Message = "HubSpot has not confirmed that the grant is revoked, so the connection is still there. Try again soon."
+	if errors.Is(err, connection.ErrAppMisconfigured) {
+		e.Message = "HubSpot refuses the app's own credentials, so the grant could not be revoked and the connection is still there. An operator has to look at client_id and client_secret."
+	}
+	return e
+}
+
+// storeError is for errors that are about no user in particular.
+func storeError(app *hubApp, err error) *apierror.Error {
+	e := apierror.Wrap(apierror.StoreUnavailable, "The connection store does not answer. Try again soon.", err)
+	e.Context = map[string][]string{"app": {app.name}}
+	return e
+}
+
+// audit writes down which caller did what about which user.
+func (a *Auth) audit(ctx context.Context, what string, in admission, user string) {
+	a.logger.Info(what, zap.String("app", in.app.name), zap.String("caller", in.caller.Name()),
+		zap.String("user_tag", in.app.manager.Tag(ctx, user)))
+}
+
+func isMisconfigured(err error) bool {
+	return hubspot.Classify(err) == hubspot.ClassMisconfigured
+}

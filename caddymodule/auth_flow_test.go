@@ -1,0 +1,522 @@
+package caddymodule
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+)
+
+// authApps are apps beside hbdev: one on the same redirect address under
+// another host name, one that is public, and one without install links.
+const authApps = `
+	app hbprod {
+		client_id     {env.HUBSPOT_CLIENT_ID}
+		client_secret {env.HUBSPOT_CLIENT_SECRET}
+		scopes        oauth crm.objects.contacts.read
+		redirect_uri  https://app.example.com/hubspot/hbprod/callback
+	}
+	app nolinks {
+		client_id     {env.HUBSPOT_CLIENT_ID}
+		client_secret {env.HUBSPOT_CLIENT_SECRET}
+	}`
+
+// authSite has a session header in place of a real session.
+const authSite = `
+	log
+	hubspot_auth {
+		user      {http.request.header.X-Test-Session}
+		return_to https://app.example.com/*
+		rate      1000 1s
+	}
+	respond "passed on" 418`
+
+// startAuth starts a Caddy with hubspot_auth.
+func startAuth(t *testing.T, options ...harnessOption) *harness {
+	t.Helper()
+	return startCaddy(t, hubspotCaddyfile(authApps, authSite), options...)
+}
+
+// setCookies returns the cookies of an answer as a Cookie header.
+func setCookies(a answer) string {
+	var pairs []string
+	for _, c := range a.Cookies() {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// begin starts an install in a browser of user and returns the link to
+// HubSpot and the browser's cookies.
+func begin(t *testing.T, h *harness, target, user string) (link, cookies string) {
+	t.Helper()
+	got := h.Do(http.MethodGet, target, nil, "X-Test-Session", user)
+	if got.StatusCode != http.StatusFound {
+		t.Fatalf("GET %s: %s: %s", target, got.Status, got.Text)
+	}
+	return got.Header.Get("Location"), setCookies(got)
+}
+
+// sealed makes a state as the app itself would.
+func sealed(t *testing.T, h *harness, app string, change func(*oauthstate.State)) string {
+	t.Helper()
+	hub, ok := h.App().app(app)
+	if !ok {
+		t.Fatalf("no app %s", app)
+	}
+	sealer, err := hub.sealer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := oauthstate.State{User: "acme", Verifier: hubspot.NewVerifier(), Nonce: rand.Text(), IssuedAt: time.Now()}
+	change(&st)
+	text, err := sealer.Seal(st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// tokenCalls is how often the sandbox's token endpoint was asked.
+func tokenCalls(t *testing.T, h *harness) int64 {
+	t.Helper()
+	var stats sandbox.Stats
+	h.Do(http.MethodGet, h.SandboxURL+"/_sandbox/stats", nil).JSON(t, &stats)
+	var n int64
+	for endpoint, statuses := range stats.Endpoints {
+		if strings.HasSuffix(endpoint, "/token") {
+			for _, count := range statuses {
+				n += count
+			}
+		}
+	}
+	return n
+}
+
+// checkBrowserAnswer checks what every answer to a browser must have.
+func checkBrowserAnswer(t *testing.T, a answer) {
+	t.Helper()
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := a.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	policy := a.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("the policy %q lacks %q", policy, want)
+		}
+	}
+	if strings.Contains(policy, "script") || strings.Contains(policy, "unsafe") {
+		t.Errorf("the policy %q permits scripts", policy)
+	}
+}
+
+func TestAuthLink(t *testing.T) {
+	h := startAuth(t)
+	got := h.Get("/hubspot/auth/HbDev?userForeignIdentifier=a%2Fb%40c.example", "")
+	want := regexp.MustCompile(`^\{"url":"` + regexp.QuoteMeta(h.SandboxURL) + `/oauth/authorize\?[^"\\]+","userForeignIdentifier":"a/b@c.example","UUID":"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"\}\n$`)
+	if got.StatusCode != http.StatusOK || !want.MatchString(got.Text) {
+		t.Fatalf("link: %s: %s", got.Status, got.Text)
+	}
+	if ct := got.Header.Get("Content-Type"); ct != "application/json; charset=utf-8" {
+		t.Errorf("Content-Type is %q", ct)
+	}
+	if cc := got.Header.Get("Cache-Control"); cc != "no-store" {
+		t.Errorf("Cache-Control is %q", cc)
+	}
+	var link installLinkAnswer
+	got.JSON(t, &link)
+	for name, want := range map[string]string{
+		"client_id": testClientID, "redirect_uri": testRedirectURI, "response_type": "code", "code_challenge_method": "S256",
+		"scope": "oauth crm.objects.contacts.read", "optional_scope": "crm.objects.contacts.write crm.objects.companies.read",
+	} {
+		if got := queryOf(t, link.URL, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if !strings.Contains(link.URL, "scope=oauth%20crm.objects.contacts.read&") {
+		t.Errorf("scopes of %q are not separated by %%20", link.URL)
+	}
+	var again installLinkAnswer
+	h.Get("/hubspot/auth/hbdev?userForeignIdentifier=a%2Fb%40c.example", "").JSON(t, &again)
+	if again.UUID != link.UUID || again.URL == link.URL {
+		t.Error("a second link has another UUID, or the same state")
+	}
+	head := h.Do(http.MethodHead, "/hubspot/auth/hbdev?userForeignIdentifier=acme", nil, "Authorization", "Bearer "+testCallerKey)
+	if head.StatusCode != http.StatusOK || head.Text != "" {
+		t.Errorf("HEAD: %s: %q", head.Status, head.Text)
+	}
+}
+
+func TestAuthLinkFlow(t *testing.T) {
+	h := startAuth(t)
+	callback := h.Approve(h.InstallLink("hbdev", "acme"), sandbox.DemoHubID)
+	got := h.Do(http.MethodGet, callback, nil)
+	if got.StatusCode != http.StatusOK || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/html") {
+		t.Fatalf("callback: %s: %s", got.Status, got.Text)
+	}
+	checkBrowserAnswer(t, got)
+	for _, want := range []string{"Connected to HubSpot", "<dd>hbdev</dd>", "<dd>62515001</dd>"} {
+		if !strings.Contains(got.Text, want) {
+			t.Errorf("the result lacks %q:\n%s", want, got.Text)
+		}
+	}
+	if strings.Contains(got.Text, "Not everything") {
+		t.Error("the result speaks of missing scopes")
+	}
+
+	one := h.Get("/hubspot/connections/hbdev/acme", "")
+	var shown struct {
+		User        string    `json:"userForeignIdentifier"`
+		HubID       int64     `json:"hubId"`
+		Scopes      []string  `json:"scopes"`
+		Status      string    `json:"status"`
+		ConnectedAt time.Time `json:"connectedAt"`
+		ExpiresAt   time.Time `json:"expiresAt"`
+	}
+	one.JSON(t, &shown)
+	if shown.User != "acme" || shown.HubID != sandbox.DemoHubID || shown.Status != "active" || len(shown.Scopes) != 4 ||
+		time.Since(shown.ConnectedAt) > time.Minute || time.Until(shown.ExpiresAt) < time.Minute {
+		t.Errorf("connection: %s: %s", one.Status, one.Text)
+	}
+
+	calls := tokenCalls(t, h)
+	replay := h.Do(http.MethodGet, callback, nil)
+	if replay.StatusCode != http.StatusBadRequest || !strings.Contains(replay.Text, "used already") {
+		t.Errorf("replay: %s: %s", replay.Status, replay.Text)
+	}
+	if now := tokenCalls(t, h); now != calls {
+		t.Error("a replay is taken to HubSpot")
+	}
+}
+
+func TestAuthAnswersAsJSON(t *testing.T) {
+	h := startAuth(t)
+	callback := h.Approve(h.InstallLink("hbdev", "acme")+"&_sandbox_optional=", sandbox.DemoHubID)
+	got := h.Do(http.MethodGet, callback, nil, "Accept", "application/json, text/plain, */*")
+	want := `{"message":"User Registered","userForeignIdentifier":"acme","hubId":62515001,"missingScopes":["crm.objects.contacts.write","crm.objects.companies.read"]}` + "\n"
+	if got.StatusCode != http.StatusOK || got.Text != want {
+		t.Errorf("callback: %s: %s", got.Status, got.Text)
+	}
+	checkBrowserAnswer(t, got)
+
+	callback = h.Approve(h.InstallLink("hbdev", "acme"), sandbox.DemoHubID)
+	got = h.Do(http.MethodGet, callback, nil, "Accept", "application/json")
+	if want := `{"message":"User Registered","userForeignIdentifier":"acme","hubId":62515001}` + "\n"; got.Text != want {
+		t.Errorf("callback: %s: %s", got.Status, got.Text)
+	}
+	replay := h.Do(http.MethodGet, callback, nil, "Accept", "application/json")
+	var problem struct {
+		Status, Category, SubCategory, Message string
+		Context                                map[string][]string
+	}
+	replay.JSON(t, &problem)
+	if replay.StatusCode != http.StatusBadRequest || problem.Category != "SIDECAR" || problem.SubCategory != "bad_request" ||
+		!slices.Equal(problem.Context["reason"], []string{"state_used"}) || !slices.Equal(problem.Context["app"], []string{"hbdev"}) {
+		t.Errorf("replay: %s: %s", replay.Status, replay.Text)
+	}
+	checkBrowserAnswer(t, replay)
+}
+
+func TestAuthShowsMissingScopes(t *testing.T) {
+	h := startAuth(t)
+	callback := h.Approve(h.InstallLink("hbdev", "acme")+"&_sandbox_optional=crm.objects.contacts.write", sandbox.DemoHubID)
+	got := h.Do(http.MethodGet, callback, nil)
+	if got.StatusCode != http.StatusOK || !strings.Contains(got.Text, "<li><code>crm.objects.companies.read</code></li>") ||
+		strings.Contains(got.Text, "<li><code>crm.objects.contacts.write</code></li>") {
+		t.Errorf("result: %s: %s", got.Status, got.Text)
+	}
+}
+
+func TestAuthReturnTo(t *testing.T) {
+	h := startAuth(t)
+	tests := map[string]struct{ returnTo, want string }{
+		"plain":        {"https://app.example.com", "https://app.example.com/?hubspot=connected&app=hbdev"},
+		"with a query": {"https://app.example.com/a?b=c%20d#/e", "https://app.example.com/a?b=c%20d&hubspot=connected&app=hbdev#/e"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var link installLinkAnswer
+			h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme&return_to="+url.QueryEscape(tt.returnTo), "").JSON(t, &link)
+			got := h.Do(http.MethodGet, h.Approve(link.URL, sandbox.DemoHubID), nil)
+			if got.StatusCode != http.StatusFound || got.Header.Get("Location") != tt.want || got.Text != "" {
+				t.Errorf("callback: %s to %q: %q", got.Status, got.Header.Get("Location"), got.Text)
+			}
+			checkBrowserAnswer(t, got)
+		})
+	}
+
+	t.Run("no longer allowed", func(t *testing.T) {
+		var link installLinkAnswer
+		h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme&return_to=https://app.example.com/x", "").JSON(t, &link)
+		callback := h.Approve(link.URL, sandbox.DemoHubID)
+		if err := h.Load(hubspotCaddyfile(authApps, "hubspot_auth")); err != nil {
+			t.Fatal(err)
+		}
+		got := h.Do(http.MethodGet, callback, nil)
+		if got.StatusCode != http.StatusOK || got.Header.Get("Location") != "" || !strings.Contains(got.Text, "Connected to HubSpot") {
+			t.Errorf("callback: %s to %q: %s", got.Status, got.Header.Get("Location"), got.Text)
+		}
+	})
+}
+
+func TestAuthBrowserFlow(t *testing.T) {
+	h := startAuth(t)
+	link, cookies := begin(t, h, "/hubspot/HBDEV/connect?return_to=https://app.example.com/done", "acme")
+	if !strings.HasPrefix(link, h.SandboxURL+"/oauth/authorize?") {
+		t.Fatalf("connect leads to %q", link)
+	}
+	if !regexp.MustCompile(`^hubspot-connect-[0-9a-f]{16}=[A-Z2-7]{26}$`).MatchString(cookies) {
+		t.Errorf("cookies of an install on http://localhost are %q", cookies)
+	}
+	callback := h.Approve(link, sandbox.DemoHubID)
+
+	calls := tokenCalls(t, h)
+	for name, other := range map[string]string{
+		"no cookie": "", "another value": cookies + "x", "another install's": strings.Replace(cookies, "connect-", "connect-0", 1),
+	} {
+		got := h.Do(http.MethodGet, callback, nil, "Cookie", other)
+		if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Text, "another browser") ||
+			!strings.Contains(got.Text, `href="/hubspot/hbdev/connect"`) {
+			t.Errorf("%s: %s: %s", name, got.Status, got.Text)
+		}
+	}
+	if now := tokenCalls(t, h); now != calls {
+		t.Error("the code of another browser's install is taken to HubSpot")
+	}
+
+	got := h.Do(http.MethodGet, callback, nil, "Cookie", cookies)
+	if got.StatusCode != http.StatusFound || got.Header.Get("Location") != "https://app.example.com/done?hubspot=connected&app=hbdev" {
+		t.Errorf("callback: %s to %q: %s", got.Status, got.Header.Get("Location"), got.Text)
+	}
+	name, _, _ := strings.Cut(cookies, "=")
+	if cleared := got.Cookies(); len(cleared) != 1 || cleared[0].Name != name || cleared[0].MaxAge >= 0 {
+		t.Errorf("the cookie is not cleared: %v", got.Header["Set-Cookie"])
+	}
+	if one := h.Get("/hubspot/connections/hbdev/acme", ""); one.StatusCode != http.StatusOK {
+		t.Errorf("connection: %s: %s", one.Status, one.Text)
+	}
+}
+
+func TestAuthSecureCookie(t *testing.T) {
+	h := startAuth(t)
+	got := h.Do(http.MethodGet, "/hubspot/hbprod/connect", nil, "X-Test-Session", "acme")
+	want := regexp.MustCompile(`^__Host-hubspot-connect-[0-9a-f]{16}=[A-Z2-7]{26}; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax$`)
+	if cookies := got.Header["Set-Cookie"]; len(cookies) != 1 || !want.MatchString(cookies[0]) {
+		t.Errorf("cookies are %q", cookies)
+	}
+	callback := h.Approve(got.Header.Get("Location"), sandbox.DemoHubID)
+	callback = strings.Replace(callback, "https://app.example.com", testBase, 1)
+	done := h.Do(http.MethodGet, callback, nil, "Cookie", setCookies(got))
+	if done.StatusCode != http.StatusOK || !strings.Contains(done.Header.Get("Set-Cookie"), "Max-Age=0") {
+		t.Errorf("callback: %s, cookies %q", done.Status, done.Header["Set-Cookie"])
+	}
+}
+
+// Every outcome clears the install's own cookie, and leaves others alone.
+func TestAuthClearsCookies(t *testing.T) {
+	h := startAuth(t)
+	_, other := begin(t, h, "/hubspot/hbdev/connect", "acme")
+	tests := map[string]func(state string) string{
+		"denied":                 func(state string) string { return "error=access_denied&state=" + state },
+		"code refused":           func(state string) string { return "code=na1-none&state=" + state },
+		"no code":                func(state string) string { return "state=" + state },
+		"denied without a state": func(string) string { return "error=access_denied" },
+	}
+	for name, query := range tests {
+		t.Run(name, func(t *testing.T) {
+			link, cookies := begin(t, h, "/hubspot/hbdev/connect", "acme")
+			state := queryOf(t, link, "state")
+			got := h.Do(http.MethodGet, "/hubspot/hbdev/callback?"+query(state), nil, "Cookie", "session=1; "+other+"; "+cookies)
+			var cleared []string
+			for _, c := range got.Cookies() {
+				if c.MaxAge < 0 {
+					cleared = append(cleared, c.Name)
+				}
+			}
+			own, _, _ := strings.Cut(cookies, "=")
+			want := []string{own}
+			if name == "denied without a state" {
+				another, _, _ := strings.Cut(other, "=")
+				want = []string{another, own}
+			}
+			if !slices.Equal(cleared, want) {
+				t.Errorf("cleared %v, want %v", cleared, want)
+			}
+		})
+	}
+}
+
+// Each state that cannot be used is refused by name, before HubSpot is asked.
+func TestAuthRefusesStates(t *testing.T) {
+	h := startAuth(t)
+	good := func(*oauthstate.State) {}
+	tests := map[string]struct{ path, query, outcome, text string }{
+		"garbage": {"hbdev", "code=c&state=garbage", "state_malformed", "not valid"},
+		"altered": {"hbdev", "code=c&state=" + sealed(t, h, "hbdev", good) + "AAAA", "state_malformed", "not valid"},
+		"expired": {"hbdev", "code=c&state=" + sealed(t, h, "hbdev", func(st *oauthstate.State) {
+			st.IssuedAt = st.IssuedAt.Add(-oauthstate.Lifetime - time.Second)
+		}), "state_expired", "expired"},
+		"wrong app": {"hbdev", "code=c&state=" + sealed(t, h, "hbprod", good), "state_wrong_app", "another app"},
+		"wrong browser": {"hbdev", "code=c&state=" + sealed(t, h, "hbdev", func(st *oauthstate.State) {
+			st.BrowserHash = browserHash("x")
+		}), "state_wrong_browser", "another browser"},
+		"no state":      {"hbdev", "code=c", "no_state", "start from the application"},
+		"empty state":   {"hbdev", "code=c&state=", "no_state", "start from the application"},
+		"no code":       {"hbdev", "state=" + sealed(t, h, "hbdev", good), "incomplete", "start from the application"},
+		"nothing":       {"hbdev", "", "incomplete", "start from the application"},
+		"two states":    {"hbdev", "code=c&state=a&state=" + sealed(t, h, "hbdev", good), "bad_query", "damaged"},
+		"two codes":     {"hbdev", "code=c&code=d&state=" + sealed(t, h, "hbdev", good), "bad_query", "damaged"},
+		"broken query":  {"hbdev", "code=%zz&state=x", "bad_query", "damaged"},
+		"semicolon":     {"hbdev", "code=c;state=x", "bad_query", "damaged"},
+		"other's error": {"hbprod", "code=c&state=" + sealed(t, h, "hbdev", good), "state_wrong_app", "another app"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			target := "/hubspot/" + tt.path + "/callback?" + tt.query
+			got := h.Do(http.MethodGet, target, nil)
+			if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Text, tt.text) || got.Header.Get("Location") != "" {
+				t.Errorf("page: %s: %s", got.Status, got.Text)
+			}
+			checkBrowserAnswer(t, got)
+			var problem struct{ Context map[string][]string }
+			h.Do(http.MethodGet, target, nil, "Accept", "application/json").JSON(t, &problem)
+			if !slices.Equal(problem.Context["reason"], []string{tt.outcome}) {
+				t.Errorf("reason is %v, want %s", problem.Context["reason"], tt.outcome)
+			}
+		})
+	}
+	if n := tokenCalls(t, h); n != 0 {
+		t.Errorf("HubSpot was asked %d times", n)
+	}
+}
+
+func TestAuthPortalChange(t *testing.T) {
+	h := startAuth(t)
+	h.Connect("acme", sandbox.DemoHubID)
+	portal := func() int64 {
+		var shown adminConnection
+		h.Get("/hubspot/connections/hbdev/acme", "").JSON(t, &shown)
+		return shown.HubID
+	}
+	got := h.Do(http.MethodGet, h.Approve(h.InstallLink("hbdev", "acme"), sandbox.DemoLimitedHubID), nil)
+	if got.StatusCode != http.StatusConflict || !strings.Contains(got.Text, "another HubSpot account") {
+		t.Errorf("portal change: %s: %s", got.Status, got.Text)
+	}
+	if portal() != sandbox.DemoHubID {
+		t.Error("the connection has moved")
+	}
+	got = h.Do(http.MethodGet, h.Approve(h.InstallLink("hbdev", "acme"), sandbox.DemoLimitedHubID), nil, "Accept", "application/json")
+	if got.StatusCode != http.StatusConflict || !strings.Contains(got.Text, `"subCategory":"portal_change"`) {
+		t.Errorf("portal change: %s: %s", got.Status, got.Text)
+	}
+	if hits := h.Do(http.MethodGet, h.SandboxURL+"/_sandbox/stats", nil).Text; strings.Contains(hits, "/revoke") {
+		t.Error("the stray grant was revoked")
+	}
+
+	var link installLinkAnswer
+	h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme&allow_portal_change=true", "").JSON(t, &link)
+	got = h.Do(http.MethodGet, h.Approve(link.URL, sandbox.DemoLimitedHubID), nil)
+	if got.StatusCode != http.StatusOK || portal() != sandbox.DemoLimitedHubID {
+		t.Errorf("allowed portal change: %s, now %d", got.Status, portal())
+	}
+}
+
+func TestAuthTwoUsersOfOnePortal(t *testing.T) {
+	h := startAuth(t)
+	h.Connect("acme", sandbox.DemoHubID)
+	h.Connect("globex", sandbox.DemoHubID)
+	for _, user := range []string{"acme", "globex"} {
+		if got := h.Get("/hubspot/connections/hbdev/"+user, ""); got.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s: %s", user, got.Status, got.Text)
+		}
+	}
+	if !strings.Contains(h.Logs.String(), "two users of the app are connected to the same portal") {
+		t.Error("the shared portal is not logged")
+	}
+}
+
+func TestAuthDenied(t *testing.T) {
+	h := startAuth(t)
+	var link installLinkAnswer
+	h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme&return_to=https://app.example.com/x", "").JSON(t, &link)
+	denied := h.Do(http.MethodGet, link.URL+"&_sandbox_deny=access_denied", nil).Header.Get("Location")
+	got := h.Do(http.MethodGet, denied, nil)
+	if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Text, "The user denied the app access") ||
+		!strings.Contains(got.Text, `href="https://app.example.com/x"`) {
+		t.Errorf("denied: %s: %s", got.Status, got.Text)
+	}
+	checkBrowserAnswer(t, got)
+	if one := h.Get("/hubspot/connections/hbdev/acme", ""); one.StatusCode != http.StatusNotFound {
+		t.Errorf("connection: %s: %s", one.Status, one.Text)
+	}
+
+	evil := "/hubspot/hbdev/callback?error=%22%3E%3Cscript%3E&error_description=" +
+		url.QueryEscape("<script>alert(1)</script>\u202e "+strings.Repeat("x", 1000))
+	got = h.Do(http.MethodGet, evil, nil)
+	if got.StatusCode != http.StatusBadRequest || strings.Contains(got.Text, "<script") || strings.Contains(got.Text, "\u202e") ||
+		strings.Contains(got.Text, strings.Repeat("x", maxQuote)) || !strings.Contains(got.Text, "&lt;script&gt;") {
+		t.Errorf("denied by somebody else: %s: %s", got.Status, got.Text)
+	}
+	asJSON := h.Do(http.MethodGet, evil, nil, "Accept", "application/json")
+	var problem struct{ Context map[string][]string }
+	asJSON.JSON(t, &problem)
+	if !slices.Equal(problem.Context["error"], []string{"unknown"}) || len([]rune(problem.Context["error_description"][0])) > maxQuote+1 {
+		t.Errorf("denied as JSON: %s", asJSON.Text)
+	}
+}
+
+func TestAuthMarketplaceFlow(t *testing.T) {
+	h := startAuth(t)
+	back := h.SandboxURL + "/marketplace/install?id=7"
+	start := "/hubspot/hbdev/callback?step=authorize&returnUrl=" + url.QueryEscape(back)
+	location, cookies := begin(t, h, start, "acme")
+	if !strings.HasPrefix(location, back+"&state=") || cookies == "" {
+		t.Fatalf("step=authorize leads to %q with cookies %q", location, cookies)
+	}
+	// HubSpot made this request itself, so it has no PKCE challenge.
+	query := url.Values{
+		"client_id": {testClientID}, "redirect_uri": {testRedirectURI}, "scope": {"oauth crm.objects.contacts.read"},
+		"state": {queryOf(t, location, "state")}, "_sandbox_approve": {strconv.FormatInt(sandbox.DemoHubID, 10)},
+	}
+	callback := h.Do(http.MethodGet, h.SandboxURL+"/oauth/authorize?"+query.Encode(), nil).Header.Get("Location") +
+		"&step=finalize&returnUrl=" + url.QueryEscape(back)
+	if got := h.Do(http.MethodGet, callback, nil); got.StatusCode != http.StatusBadRequest {
+		t.Errorf("another browser: %s", got.Status)
+	}
+	got := h.Do(http.MethodGet, callback, nil, "Cookie", cookies)
+	if got.StatusCode != http.StatusFound || got.Header.Get("Location") != back {
+		t.Errorf("step=finalize: %s to %q: %s", got.Status, got.Header.Get("Location"), got.Text)
+	}
+	if one := h.Get("/hubspot/connections/hbdev/acme", ""); one.StatusCode != http.StatusOK {
+		t.Errorf("connection: %s: %s", one.Status, one.Text)
+	}
+
+	for name, target := range map[string]string{
+		"foreign address": "/hubspot/hbdev/callback?step=authorize&returnUrl=https://evil.example/",
+		"no address":      "/hubspot/hbdev/callback?step=authorize",
+	} {
+		if got := h.Do(http.MethodGet, target, nil, "X-Test-Session", "acme"); got.StatusCode != http.StatusBadRequest || got.Header.Get("Location") != "" {
+			t.Errorf("%s: %s to %q", name, got.Status, got.Header.Get("Location"))
+		}
+	}
+	if got := h.Do(http.MethodGet, start, nil); got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Text, "sign in first") {
+		t.Errorf("without a session: %s: %s", got.Status, got.Text)
+	}
+	foreign := h.Approve(h.InstallLink("hbdev", "globex"), sandbox.DemoHubID) + "&step=finalize&returnUrl=https://evil.example/"
+	if got := h.Do(http.MethodGet, foreign, nil); got.StatusCode != http.StatusOK || got.Header.Get("Location") != "" {
+		t.Errorf("finalize with a foreign address: %s to %q", got.Status, got.Header.Get("Location"))
+	}
+}
