@@ -8,6 +8,7 @@ import (
 // newer is known already, and plans the connection's next background job. It
 // returns the view that holds now.
 func (m *Manager) adopt(e *entry, stored Versioned) *view {
+	m.learn(stored.Record)
 	fresh := &view{Versioned: stored, readAt: time.Now(), refreshAt: m.refreshPoint(stored.IssuedAt, stored.ExpiresAt)}
 	for {
 		old := e.view.Load()
@@ -63,4 +64,11 @@ func (m *Manager) planNext(e *entry, v *view) {
 		next = floor
 	}
 	m.schedule.plan(e, next)
+}
+
+// learn notes what one record tells about HubSpot as the app sees it.
+func (m *Manager) learn(r Record) {
+	if r.Rotates {
+		m.rotates.Store(true)
+	}
 }

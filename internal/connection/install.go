@@ -95,6 +95,7 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 		Scopes:        grant.Scopes,
 		MissingScopes: missing(install.Asked, grant.Scopes),
 		Generation:    rand.Text(),
+		Rotates:       old.Rotates,
 		AccessToken:   grant.AccessToken,
 		RefreshToken:  grant.RefreshToken,
 		IssuedAt:      now,

@@ -118,8 +118,10 @@ type Manager struct {
 	flights  singleflight.Group
 	schedule *schedule
 	// budget is what the token endpoint may be asked, all connections together.
-	budget   *rate.Limiter
-	alarms   *alarms
+	budget *rate.Limiter
+	alarms *alarms
+	// rotates is set once any grant of the app was seen to rotate.
+	rotates  atomic.Bool
 	observer atomic.Pointer[Observer]
 
 	// ctx lives as long as work may go on after the request that caused it.

@@ -28,6 +28,7 @@ func (e *entry) hasPending() bool {
 // keep puts new tokens into memory, for callers at once and for the store as
 // soon as it takes them. The version of the view stays that of the store.
 func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
+	m.learn(next)
 	e.mu.Lock()
 	p := &pendingWrite{record: next, based: based, used: used}
 	if e.pending != nil {
@@ -137,7 +138,9 @@ func (m *Manager) writeBehind(e *entry) {
 	done := m.work.add()
 	go func() {
 		defer done()
-		for try := 1; sleep(m.ctx, m.fullJitter(try)); try++ {
+		// Others wait for this write as long as the claim's lease: the waits
+		// stay short.
+		for try := 1; sleep(m.ctx, m.fullJitter(min(try, 4))); try++ {
 			if m.flush(m.ctx, e) == nil {
 				m.emitFor(e.view.Load().Record, Event{Kind: EventWriteRecovered})
 				return
@@ -148,8 +151,8 @@ func (m *Manager) writeBehind(e *entry) {
 
 // withoutStore goes on with what is in memory when the store gives no
 // answer. A token about to expire is refreshed without a claim rather than
-// failing callers, unless the grant rotates its refresh token: a second
-// process doing the same would then end it for good.
+// failing callers, unless a grant of the app was seen to rotate its refresh
+// token: a second process doing the same would then end it for good.
 func (m *Manager) withoutStore(e *entry, cause error) error {
 	v := e.view.Load()
 	if v == nil || v.missing || v.Status != StatusActive {
@@ -159,7 +162,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 		m.planNext(e, v)
 		return nil
 	}
-	if v.Rotates || time.Now().Before(e.retryTime()) {
+	if m.rotates.Load() || time.Now().Before(e.retryTime()) {
 		return cause
 	}
 	if err := m.mayRefresh(e); err != nil {

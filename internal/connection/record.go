@@ -63,7 +63,8 @@ type Record struct {
 	// Generation is random and new with every install.
 	Generation string
 	// Rotates is set once a refresh has answered with another refresh
-	// token than the one it was given. HubSpot's do not (observed 2026-09).
+	// token than the one it was given, and stays set when the user installs
+	// anew. HubSpot's do not rotate (observed 2026-09).
 	Rotates bool
 
 	// AccessToken is blank in a tombstone.
