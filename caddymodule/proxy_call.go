@@ -1,0 +1,190 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+)
+
+// call is one request on its way through the handler and the transport. It
+// belongs to the goroutine of the request.
+type call struct {
+	proxy  *Proxy
+	caller *access.Caller
+	user   string
+	method string
+	target target
+	token  connection.Token
+
+	// tries counts how often HubSpot was asked, and answered is set once
+	// it did answer.
+	tries    int
+	answered bool
+	// failure is why there is no answer of HubSpot's.
+	failure error
+
+	// overhead is the time spent here, since is when this stretch of it
+	// began.
+	overhead time.Duration
+	since    time.Time
+
+	// errorKind and correlationID are those of an answer of our own.
+	errorKind     string
+	correlationID string
+
+	writer responseWriter
+}
+
+type callKey struct{}
+
+// callOf returns the call that a context belongs to, or nil.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// leave and enter bound the time that HubSpot takes.
+func (c *call) leave() { c.overhead += time.Since(c.since) }
+func (c *call) enter() { c.since = time.Now() }
+
+// getToken finds the access token of the call's user.
+func (c *call) getToken(ctx context.Context) (err error) {
+	ctx, cancel := c.proxy.patience(ctx)
+	defer cancel()
+	c.token, err = c.proxy.hub.manager.Token(ctx, c.user)
+	return err
+}
+
+// replaceToken finds another token after HubSpot has refused the one in use.
+// If there is none, the one in use stays.
+func (c *call) replaceToken(ctx context.Context) error {
+	ctx, cancel := c.proxy.patience(ctx)
+	defer cancel()
+	token, err := c.proxy.hub.manager.Rejected(ctx, c.user, c.token)
+	if err == nil {
+		c.token = token
+	}
+	return err
+}
+
+// errKept stands for an error that the call keeps for its handler.
+var errKept = errors.New("HubSpot was not reached; the log of hubspot_proxy says why")
+
+// fail keeps err for the handler, which answers it. What it returns is for
+// the proxy in between, which has to know only whether the client is gone.
+func (c *call) fail(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return context.Canceled
+	}
+	c.failure = err
+	return errKept
+}
+
+// status is that of the answer; 0 if there was none.
+func (c *call) status() int { return c.writer.status }
+
+// MarshalLogObject writes what the access log says of the call. The user is
+// there as the opaque tag that the other logs have.
+func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	enc.AddString("app", c.proxy.hub.name)
+	if name := c.callerName(); name != "" {
+		enc.AddString("caller", name)
+	}
+	if c.token.HubID != 0 {
+		enc.AddInt64("hub_id", c.token.HubID)
+		// With the token known, the tag is too, without asking the store.
+		enc.AddString("user_tag", c.proxy.hub.manager.Tag(context.Background(), c.user))
+	}
+	if c.tries > 0 {
+		enc.AddInt("tries", c.tries)
+	}
+	if c.errorKind != "" {
+		enc.AddString("error", c.errorKind)
+		enc.AddString("correlation_id", c.correlationID)
+	}
+	return nil
+}
+
+// responseWriter passes an answer on and takes out what reverse_proxy adds
+// to it.
+type responseWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	// status is 0 until the final header was written.
+	status int
+	// vias is how many Via headers the answer had before the proxy.
+	vias int
+}
+
+func (w *responseWriter) init(inner http.ResponseWriter) {
+	w.ResponseWriter = inner
+	header := inner.Header()
+	w.vias = len(header["Via"])
+	// A key without values keeps Go's server from guessing the type of
+	// what HubSpot sent without one.
+	if _, ok := header["Content-Type"]; !ok {
+		header["Content-Type"] = nil
+	}
+}
+
+// WriteHeader passes a status on.
+func (w *responseWriter) WriteHeader(status int) {
+	header := w.Header()
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		// The proxy restores the header after it.
+		delete(header, "Set-Cookie")
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status == 0 {
+		w.status = status
+		w.removeVia(header)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// removeVia takes out the Via of the proxy. HubSpot's own follow it.
+func (w *responseWriter) removeVia(header http.Header) {
+	values := header["Via"]
+	if len(values) <= w.vias || !strings.HasSuffix(values[w.vias], " Caddy") {
+		return
+	}
+	if len(values) == 1 {
+		delete(header, "Via")
+		return
+	}
+	header["Via"] = append(values[:w.vias:w.vias], values[w.vias+1:]...)
+}
+
+// Write passes a part of the body on.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom passes the body on.
+func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// finish does nothing: what HubSpot sent was passed on as it came.
+func (w *responseWriter) finish() error { return nil }
+
+// Interface guards
+var (
+	_ answerWriter  = (*responseWriter)(nil)
+	_ io.ReaderFrom = (*responseWriter)(nil)
+)

@@ -1,0 +1,177 @@
+package caddymodule
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+)
+
+const (
+	// maxKept is the largest request body that is kept for a second try.
+	maxKept = 64 << 10
+	// maxPeek is how much of a 401 is read to find out what it means.
+	maxPeek = 16 << 10
+)
+
+// replay sends a request once more with another token if HubSpot refused the
+// one that it had. Otherwise it returns HubSpot's answer as it is.
+func (t *Transport) replay(c *call, r *http.Request, body *keptBody, refused *http.Response) (*http.Response, error) {
+	kept, whole := body.whole()
+	if !whole || !refusesToken(refused) {
+		return refused, nil
+	}
+	if err := c.replaceToken(r.Context()); err != nil {
+		// Only these two tell the caller more than HubSpot's answer does.
+		if errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected) {
+			_ = refused.Body.Close()
+			return nil, err
+		}
+		return refused, nil
+	}
+	_ = refused.Body.Close()
+	up := c.outbound(r)
+	if body != nil {
+		up.Body = io.NopCloser(bytes.NewReader(kept))
+	}
+	return t.send(c, up)
+}
+
+// keptBody is a request body that remembers what was read of it, as long as
+// that is little enough. Nothing is read ahead.
+type keptBody struct {
+	io.ReadCloser
+	// length is the body's, or -1.
+	length int64
+
+	// mu: Go's transport may still be reading when the answer is there.
+	mu    sync.Mutex
+	kept  []byte
+	ended bool
+	over  bool
+}
+
+// keepBody has the body of r kept for a second try. It returns nil if there
+// is no body.
+func keepBody(r *http.Request) *keptBody {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	b := &keptBody{ReadCloser: r.Body, length: r.ContentLength, over: r.ContentLength > maxKept}
+	if !b.over && b.length > 0 {
+		b.kept = make([]byte, 0, b.length)
+	}
+	r.Body = b
+	return b
+}
+
+// Read reads the body on.
+func (b *keptBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.length > maxKept {
+		return n, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = b.ended || err == io.EOF
+	switch {
+	case b.over:
+	case len(b.kept)+n > maxKept:
+		b.over, b.kept = true, nil
+	default:
+		b.kept = append(b.kept, p[:n]...)
+	}
+	return n, err
+}
+
+// whole returns the body if all of it was read and kept. No body is whole.
+func (b *keptBody) whole() ([]byte, bool) {
+	if b == nil {
+		return nil, true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over || !b.ended && int64(len(b.kept)) != b.length {
+		return nil, false
+	}
+	return b.kept, true
+}
+
+// refusesToken reports whether a 401 is about the access token. One that
+// cannot be read, because it has no body or is in an encoding that only the
+// caller knows, counts: the guard against refreshing too often is elsewhere.
+// The body of the answer is as it was afterwards.
+func refusesToken(res *http.Response) bool {
+	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
+	res.Body = &peekedBody{
+		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{res.Body, err}),
+		Closer: res.Body,
+	}
+	if len(head) == 0 {
+		return err == nil
+	}
+	text, ok := decodeContent(res.Header.Get("Content-Encoding"), head)
+	if !ok {
+		return true
+	}
+	var answer struct {
+		Category string `json:"category"`
+	}
+	if json.Unmarshal(text, &answer) != nil {
+		return false
+	}
+	return answer.Category == "EXPIRED_AUTHENTICATION" || answer.Category == "INVALID_AUTHENTICATION"
+}
+
+// decodeContent undoes a content coding (RFC 9110, 8.4.1) as far as maxPeek
+// allows; ok is false for one that is not known here.
+func decodeContent(coding string, data []byte) (text []byte, ok bool) {
+	var decoder io.Reader
+	var err error
+	switch strings.ToLower(strings.TrimSpace(coding)) {
+	case "", "identity":
+		return data, true
+	case "gzip", "x-gzip":
+		decoder, err = gzip.NewReader(bytes.NewReader(data))
+	case "deflate":
+		// Servers send it with the zlib header, as the RFC says, or without.
+		decoder, err = zlib.NewReader(bytes.NewReader(data))
+		if err != nil {
+			decoder, err = flate.NewReader(bytes.NewReader(data)), nil
+		}
+	default:
+		return nil, false
+	}
+	if err != nil {
+		return nil, true
+	}
+	text, _ = io.ReadAll(io.LimitReader(decoder, maxPeek))
+	return text, true
+}
+
+// peekedBody is a response body whose beginning was read already.
+type peekedBody struct {
+	io.Reader
+	io.Closer
+}
+
+// failedReader repeats the error with which reading broke off, if it did.
+type failedReader struct {
+	io.Reader
+	err error
+}
+
+func (r *failedReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	return r.Reader.Read(p)
+}
