@@ -113,6 +113,9 @@ func newHarness(t *testing.T, options ...harnessOption) *harness {
 		if err := caddy.Stop(); err != nil {
 			t.Errorf("stopping Caddy: %v", err)
 		}
+		// Managers are closed in the background and let go of their store
+		// then; what stays for good was acquired and not released.
+		h.WaitFor("the pool to be empty", func() bool { return len(pooled()) == 0 })
 		captured.Delete(t.Name())
 	})
 	return h
@@ -363,10 +366,21 @@ func (h *harness) WaitFor(what string, condition func() bool) {
 	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("waiting for %s: it has not happened", what)
+			h.t.Errorf("waiting for %s: it has not happened", what)
+			return
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// pooled returns how many values of each kind are in the pool.
+func pooled() map[string]int {
+	kinds := make(map[string]int)
+	pool.Range(func(key, _ any) bool {
+		kinds[key.(poolKey).kind]++
+		return true
+	})
+	return kinds
 }
 
 func (h *harness) adminSocket() string { return filepath.Join(h.socketDir, "admin.sock") }

@@ -1,0 +1,154 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// credentialKeeper is a store of client credentials of which the test says
+// what it has.
+type credentialKeeper struct {
+	connection.Store
+	mu       sync.Mutex
+	id, text string
+	err      error
+	reads    atomic.Int64
+	// gate, if not nil, holds readings up until it is closed.
+	gate chan struct{}
+}
+
+func (k *credentialKeeper) set(id, text string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.id, k.text, k.err = id, text, err
+}
+
+func (k *credentialKeeper) AppCredentials(ctx context.Context, path string) (string, string, string, error) {
+	k.reads.Add(1)
+	if k.gate != nil {
+		<-k.gate
+	}
+	if path != "secret/hubspot-apps/hbdev" {
+		return "", "", "", errors.New("unexpected path " + path)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.id, k.text, "", k.err
+}
+
+// clock is a time that the test moves.
+type clock struct{ nanos atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Unix(0, c.nanos.Load()) }
+func (c *clock) advance(d time.Duration) { c.nanos.Add(int64(d)) }
+
+func TestStoredCredentials(t *testing.T) {
+	keeper, clock := new(credentialKeeper), new(clock)
+	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source.now = clock.now
+	want := func(secret string, reads int64) {
+		t.Helper()
+		creds, err := source.Credentials(t.Context())
+		if err != nil || creds.Secret.Reveal() != secret {
+			t.Errorf("secret %q, error %v; want %q", creds.Secret.Reveal(), err, secret)
+		}
+		if got := keeper.reads.Load(); got != reads {
+			t.Errorf("store was read %d times, want %d", got, reads)
+		}
+	}
+	down := errors.New("connection refused")
+
+	keeper.set("", "", down)
+	for range 2 {
+		_, err := source.Credentials(t.Context())
+		if !errors.Is(err, connection.ErrUnavailable) || !errors.Is(err, down) {
+			t.Errorf("error of a store that is down: %v", err)
+		}
+	}
+	if got := keeper.reads.Load(); got != 1 {
+		t.Errorf("store that is down was read %d times at once, want 1", got)
+	}
+	clock.advance(credentialsRetry)
+	keeper.set("id", "", nil)
+	if _, err := source.Credentials(t.Context()); err == nil || !strings.Contains(err.Error(), "client_secret is missing or empty") {
+		t.Errorf("error of a half-filled secret: %v", err)
+	}
+	clock.advance(credentialsRetry)
+	keeper.set("id", "one", nil)
+	want("one", 3)
+	want("one", 3)
+	keeper.set("id", "two", nil)
+	clock.advance(credentialsLife)
+	want("two", 4)
+	// Vault is down: the last known ones serve.
+	keeper.set("", "", down)
+	clock.advance(credentialsLife)
+	want("two", 5)
+	want("two", 5)
+	clock.advance(credentialsRetry)
+	want("two", 6)
+	// HubSpot refuses them: they are read again, but not at every refusal.
+	keeper.set("id", "three", nil)
+	clock.advance(credentialsRetry)
+	want("three", 7)
+	keeper.set("id", "four", nil)
+	source.refused()
+	want("three", 7)
+	clock.advance(credentialsRetry)
+	want("four", 8)
+}
+
+func TestStoredCredentialsAreReadOnce(t *testing.T) {
+	keeper := &credentialKeeper{id: "id", text: "secret", gate: make(chan struct{})}
+	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := source.Credentials(impatient); !errors.Is(err, context.Canceled) {
+		t.Errorf("error for a caller that went away: %v", err)
+	}
+	var done sync.WaitGroup
+	for range 8 {
+		done.Go(func() {
+			if creds, err := source.Credentials(t.Context()); err != nil || creds.ClientID != "id" {
+				t.Errorf("credentials: %v, %v", creds.ClientID, err)
+			}
+		})
+	}
+	close(keeper.gate)
+	done.Wait()
+	if got := keeper.reads.Load(); got != 1 {
+		t.Errorf("store was read %d times, want once", got)
+	}
+}
+
+func TestRefusedCredentialsAreReadAgain(t *testing.T) {
+	h := newHarness(t)
+	keeper, clock := &credentialKeeper{id: testClientID, text: "wrong"}, new(clock)
+	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source.now = clock.now
+	provider := refusals{
+		&hubspot.Client{Endpoints: hubspot.Endpoints{API: h.SandboxURL}, Credentials: source}, source,
+	}
+	refuse := func() {
+		t.Helper()
+		_, err := provider.Refresh(t.Context(), secret.New("no-such-token"))
+		if hubspot.Classify(err) != hubspot.ClassMisconfigured {
+			t.Fatalf("error with a wrong client secret: %v", err)
+		}
+	}
+	refuse()
+	keeper.set(testClientID, testClientSecret, nil)
+	clock.advance(credentialsRetry)
+	if _, err := provider.Refresh(t.Context(), secret.New("no-such-token")); hubspot.Classify(err) != hubspot.ClassDeadGrant {
+		t.Errorf("error once the secret is right: %v, want that of a dead grant", err)
+	}
+}
