@@ -223,6 +223,7 @@ func TestObjectLife(t *testing.T) {
 			t.Errorf("body %s", a.body)
 		}
 		r.api("GET", path, token, "").want(200).has(`"firstname":null`)
+		r.api("PATCH", path, token, `{"properties":{"email":"new.person@example.com"}}`).want(200)
 		r.api("PATCH", byEmail, token, `{"properties":{"email":"else@example.com"}}`).want(200)
 		r.api("GET", byEmail, token, "").want(404)
 		r.api("POST", contacts, token, `{"properties":{"email":"new.person@example.com"}}`).want(201)

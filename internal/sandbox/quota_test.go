@@ -13,8 +13,15 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
+// twoInstalls are two apps that have every scope of the demo app.
+func twoInstalls(o *sandbox.Options) {
+	second := sandbox.DemoApp()
+	second.ClientID, second.ClientSecret = "second", secret.New("second-secret")
+	o.Apps = []sandbox.App{sandbox.DemoApp(), second}
+}
+
 func TestBurstQuota(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, twoInstalls)
 	token := r.connect().access
 	for i := range 110 {
 		a := r.api("GET", contacts+"/101", token, "").want(200)
@@ -40,6 +47,10 @@ func TestBurstQuota(t *testing.T) {
 		other := r.connect("_sandbox_approve", hub(sandbox.DemoLimitedHubID)).access
 		r.api("GET", contacts, other, "").want(200)
 	})
+	t.Run("per app", func(t *testing.T) {
+		other := r.exchange(r.code("client_id", "second"), "client_id", "second", "client_secret", "second-secret").access
+		r.api("GET", contacts, other, "").want(200)
+	})
 	t.Run("not per token", func(t *testing.T) {
 		r.api("GET", contacts, r.connect().access, "").want(429)
 	})
@@ -57,11 +68,7 @@ func TestBurstQuota(t *testing.T) {
 }
 
 func TestSearchQuota(t *testing.T) {
-	r := newRig(t, func(o *sandbox.Options) {
-		second := sandbox.DemoApp()
-		second.ClientID, second.ClientSecret = "second", secret.New("second-secret")
-		o.Apps = []sandbox.App{sandbox.DemoApp(), second}
-	})
+	r := newRig(t, twoInstalls)
 	token := r.connect().access
 	code := r.code("client_id", "second")
 	other := r.exchange(code, "client_id", "second", "client_secret", "second-secret").access

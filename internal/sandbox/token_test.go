@@ -199,6 +199,7 @@ func TestClientCredentials(t *testing.T) {
 	r.api("GET", "/crm/objects/2026-09/contacts", token, "").want(403).has("MISSING_SCOPES")
 	r.api("GET", "/account-info/2026-09/details", token, "").want(403).has("MISSING_SCOPES")
 	r.api("DELETE", "/appinstalls/2026-09/external-install", token, "").want(403)
+	r.api("GET", "/crm/v3/objects/widgets", token, "").want(403)
 }
 
 // TestOldTokensAreForgotten issues so many tokens that the expired ones go:
