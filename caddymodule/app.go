@@ -89,9 +89,13 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Start does nothing: logins, caches and refreshes begin when they are first
-// needed, because Caddy starts its apps in no particular order.
-func (a *App) Start() error { return nil }
+// Start begins to hand events to their subscribers, until the config ends.
+// Logins, caches and refreshes begin when they are first needed, because
+// Caddy starts its apps in no particular order.
+func (a *App) Start() error {
+	go a.observer.dispatch(a.ctx)
+	return nil
+}
 
 // Stop does nothing: requests of this config may still be running. See
 // Cleanup.

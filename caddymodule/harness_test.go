@@ -360,14 +360,22 @@ func (h *harness) Connect(user string, hubID int64) {
 	}
 }
 
+// Fault tells the sandbox to misbehave; see its /_sandbox/faults.
+func (h *harness) Fault(faults string) {
+	h.t.Helper()
+	got := h.Do(http.MethodPost, h.SandboxURL+"/_sandbox/faults", strings.NewReader(faults), "Content-Type", "application/json")
+	if got.StatusCode != http.StatusOK {
+		h.t.Fatalf("setting faults: %s: %s", got.Status, got.Text)
+	}
+}
+
 // WaitFor waits until condition holds.
 func (h *harness) WaitFor(what string, condition func() bool) {
 	h.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			h.t.Errorf("waiting for %s: it has not happened", what)
-			return
+			h.t.Fatalf("waiting for %s: it has not happened", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
