@@ -155,8 +155,8 @@ func (a *Auth) provisionAddresses(repl *caddy.Replacer) error {
 
 // ServeHTTP answers the handler's own paths.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if targets := a.callbacks.find(r); targets != nil {
-		a.serveCallback(w, r, targets)
+	if t, ok := a.callbacks.find(r); ok {
+		a.serveCallback(w, r, t)
 		return nil
 	}
 	path := a.base.find(r.URL)

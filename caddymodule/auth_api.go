@@ -38,7 +38,7 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	content, err := a.api(r, path)
+	content, err := a.api(w, r, path)
 	switch {
 	case err != nil:
 		if err.Status == http.StatusMethodNotAllowed {
@@ -84,14 +84,14 @@ type admission struct {
 }
 
 // api does what a caller asks for. A nil content is an answer without one.
-func (a *Auth) api(r *http.Request, path authPath) (content any, err *apierror.Error) {
+func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (content any, err *apierror.Error) {
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	if !get && !(path.endpoint == endpointConnection && r.Method == http.MethodDelete) {
 		err := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", allowedMethods(path.endpoint)))
 		err.Status = http.StatusMethodNotAllowed
 		return nil, err
 	}
-	if refused := guardShape(r); refused != nil {
+	if refused := guardShape(w, r); refused != nil {
 		return nil, refused.problem
 	}
 	in, err := a.admit(r, path)

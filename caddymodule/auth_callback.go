@@ -2,11 +2,9 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -40,41 +38,39 @@ const (
 )
 
 // serveCallback answers a browser that HubSpot has sent back.
-func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, targets []callbackTarget) {
+func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, t callbackTarget) {
 	begun := time.Now()
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	p := a.guardPublic(r)
+	p := a.guardPublic(w, r)
 	if p == nil {
-		p = a.callback(r, targets)
+		p = a.callback(r, t)
+	}
+	if p.app == nil {
+		p.about(t.app, "")
 	}
 	a.send(w, r, p, begun)
 }
 
-func (a *Auth) callback(r *http.Request, targets []callbackTarget) *reply {
+func (a *Auth) callback(r *http.Request, t callbackTarget) *reply {
 	query, ok := singleQuery(r, paramCode, paramState, paramError, paramErrorText, paramStep, paramReturnURL)
 	if !ok {
 		return refusedQuery.reply(nil)
 	}
 	if query.Get(paramStep) == stepAuthorize {
-		return a.marketplaceStart(r, targets, query)
+		return a.marketplaceStart(r, t, query)
 	}
-	p := a.finish(r, targets, query)
-	p.cookies = append(p.cookies, endedCookies(r, targets, query.Get(paramState))...)
+	p := a.finish(r, t, query)
+	p.cookies = append(p.cookies, endedCookies(r, t.secure, query.Get(paramState))...)
 	return p
 }
 
 // endedCookies clears the cookie of an install that is over, whichever way.
 // Where HubSpot does not say which install is over, all end.
-func endedCookies(r *http.Request, targets []callbackTarget, state string) []*http.Cookie {
+func endedCookies(r *http.Request, secure bool, state string) []*http.Cookie {
 	var cleared []*http.Cookie
-	for _, secure := range []bool{true, false} {
-		if !slices.ContainsFunc(targets, func(t callbackTarget) bool { return t.secure == secure }) {
-			continue
-		}
-		for _, name := range flowCookies(r, secure) {
-			if state == "" || name == flowCookieName(secure, state) {
-				cleared = append(cleared, newFlowCookie(secure, name, ""))
-			}
+	for _, name := range flowCookies(r, secure) {
+		if state == "" || name == flowCookieName(secure, state) {
+			cleared = append(cleared, newFlowCookie(secure, name, ""))
 		}
 	}
 	return cleared
@@ -82,50 +78,39 @@ func endedCookies(r *http.Request, targets []callbackTarget, state string) []*ht
 
 // finish handles what HubSpot says at the end of an install. Whatever can be
 // refused without asking HubSpot or the store is refused first.
-func (a *Auth) finish(r *http.Request, targets []callbackTarget, query url.Values) *reply {
+func (a *Auth) finish(r *http.Request, t callbackTarget, query url.Values) *reply {
 	code, state := query.Get(paramCode), query.Get(paramState)
 	switch {
 	case query.Get(paramError) != "":
-		return a.denied(r, targets, query)
+		return a.denied(r, t, query)
 	case code != "" && state == "":
-		return a.startAgain(r, targets, refusedNoState.reply(nil))
+		return a.startAgain(r, t, refusedNoState.reply(nil))
 	case code == "" || state == "":
-		return a.startAgain(r, targets, refusedEmpty.reply(nil))
+		return a.startAgain(r, t, refusedEmpty.reply(nil))
 	}
-	t, st, refused := a.openState(r, targets, state)
+	st, refused := openState(r, t, state)
 	if refused != nil {
-		return a.startAgain(r, targets, refused)
+		return a.startAgain(r, t, refused)
 	}
 	p := a.redeem(r, t.app, st, code).about(t.app, st.User)
 	if p.problem != nil {
-		return a.startAgain(r, []callbackTarget{t}, p)
+		return a.startAgain(r, t, p)
 	}
 	a.goOn(p, t.app, st, query)
 	return p
 }
 
-// openState opens a state with the app it belongs to and checks the browser.
-func (a *Auth) openState(r *http.Request, targets []callbackTarget, sealed string) (callbackTarget, oauthstate.State, *reply) {
-	var refusal error
-	for _, t := range targets {
-		sealer, err := t.app.sealer(r.Context())
-		if err != nil {
-			return t, oauthstate.State{}, refuseStart(err).about(t.app, "")
-		}
-		st, err := sealer.Open(sealed, time.Now())
-		if err == nil {
-			return t, st, checkBrowser(r, t, st, sealed)
-		}
-		// Of several apps, the one that knows the state has the last word.
-		if refusal == nil || errors.Is(refusal, oauthstate.ErrWrongApp) {
-			refusal = err
-		}
+// openState opens a state and checks the browser.
+func openState(r *http.Request, t callbackTarget, sealed string) (oauthstate.State, *reply) {
+	sealer, err := t.app.sealer(r.Context())
+	if err != nil {
+		return oauthstate.State{}, refuseStart(err)
 	}
-	p := refuseState(refusal)
-	if len(targets) == 1 {
-		p.about(targets[0].app, "")
+	st, err := sealer.Open(sealed, time.Now())
+	if err != nil {
+		return oauthstate.State{}, refuseState(err)
 	}
-	return callbackTarget{}, oauthstate.State{}, p
+	return st, checkBrowser(r, t, st, sealed)
 }
 
 // checkBrowser refuses an install that another browser began.
@@ -133,7 +118,7 @@ func checkBrowser(r *http.Request, t callbackTarget, st oauthstate.State, sealed
 	if st.BrowserHash == "" || holdsBinding(r, flowCookieName(t.secure, sealed), st.BrowserHash) {
 		return nil
 	}
-	return refusedWrongBrowser.reply(nil).about(t.app, st.User)
+	return refusedWrongBrowser.reply(nil)
 }
 
 // redeem trades the code for tokens and stores the connection. It goes on
@@ -231,7 +216,7 @@ var errorWord = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // denied shows why HubSpot ended an install. Anybody can make such a link,
 // so what it says is shown as a quotation and leads nowhere.
-func (a *Auth) denied(r *http.Request, targets []callbackTarget, query url.Values) *reply {
+func (a *Auth) denied(r *http.Request, t callbackTarget, query url.Values) *reply {
 	word := query.Get(paramError)
 	if !errorWord.MatchString(word) {
 		word = "unknown"
@@ -243,21 +228,20 @@ func (a *Auth) denied(r *http.Request, targets []callbackTarget, query url.Value
 		p.page.Quote = text + " (" + word + ")"
 		p.problem.Context["error_description"] = []string{text}
 	}
-	t, st, refused := a.openState(r, targets, query.Get(paramState))
+	st, refused := openState(r, t, query.Get(paramState))
 	if refused != nil {
-		return a.startAgain(r, targets, p)
+		return a.startAgain(r, t, p)
 	}
 	p.about(t.app, st.User)
 	if address, ok := a.stillAllowed(t.app, st.ReturnTo); ok {
 		return p.withLink(address.String(), "Back to the application")
 	}
-	return a.startAgain(r, []callbackTarget{t}, p)
+	return a.startAgain(r, t, p)
 }
 
 // startAgain offers a new install where one can be started from here.
-func (a *Auth) startAgain(r *http.Request, targets []callbackTarget, p *reply) *reply {
-	t, err := choose(targets, r)
-	if err != nil || !a.sessions || p.status >= http.StatusInternalServerError {
+func (a *Auth) startAgain(r *http.Request, t callbackTarget, p *reply) *reply {
+	if !a.sessions || p.status >= http.StatusInternalServerError {
 		return p
 	}
 	return p.withLink(publicPath(r, a.base.connect(t.app.name)), "Start again")

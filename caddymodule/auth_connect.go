@@ -23,9 +23,12 @@ const (
 // serveConnect answers a browser that wants to connect.
 func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, app *hubApp) {
 	begun := time.Now()
-	p := a.guardPublic(r)
+	p := a.guardPublic(w, r)
 	if p == nil {
 		p = a.connect(r, app)
+	}
+	if p.app == nil {
+		p.about(app, "")
 	}
 	a.send(w, r, p, begun)
 }
@@ -34,17 +37,17 @@ func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, app *hubApp)
 func (a *Auth) connect(r *http.Request, app *hubApp) *reply {
 	t, ok := a.callbacks.byApp[app]
 	if !a.sessions || !ok {
-		return refusedDisabled.reply(nil).about(app, "")
+		return refusedDisabled.reply(nil)
 	}
 	query, ok := singleQuery(r, paramReturnTo)
 	if !ok {
-		return refusedQuery.reply(nil).about(app, "")
+		return refusedQuery.reply(nil)
 	}
 	returnTo := ""
 	if raw := query.Get(paramReturnTo); raw != "" {
 		address, err := a.returnTo.check(raw)
 		if err != nil {
-			return refusedReturnTo.saying(sentence(err)).reply(err).about(app, "")
+			return refusedReturnTo.saying(sentence(err)).reply(err)
 		}
 		returnTo = address.String()
 	}
@@ -63,17 +66,13 @@ func (a *Auth) connect(r *http.Request, app *hubApp) *reply {
 // marketplaceStart is the first leg of HubSpot's partner sign-in flow: its
 // install button sends the browser here, to be told by our state whose
 // install it is.
-func (a *Auth) marketplaceStart(r *http.Request, targets []callbackTarget, query url.Values) *reply {
-	t, err := choose(targets, r)
-	if err != nil {
-		return refusedAmbiguous.reply(err)
-	}
+func (a *Auth) marketplaceStart(r *http.Request, t callbackTarget, query url.Values) *reply {
 	returnURL, ok := a.hubspotURL(t.app, query.Get(paramReturnURL))
 	if !ok {
-		return refusedReturnURL.reply(nil).about(t.app, "")
+		return refusedReturnURL.reply(nil)
 	}
 	if !a.sessions {
-		return refusedDisabled.reply(nil).about(t.app, "")
+		return refusedDisabled.reply(nil)
 	}
 	user, refused := a.sessionUser(r, t, query)
 	if refused != nil {
@@ -107,19 +106,19 @@ func (a *Auth) sessionUser(r *http.Request, t callbackTarget, query url.Values) 
 		err = checkUser(user)
 	}
 	if err != nil {
-		return "", refusedUser.reply(err).about(t.app, "")
+		return "", refusedUser.reply(err)
 	}
 	if user != "" {
 		return user, nil
 	}
 	if a.signIn == nil {
-		return "", refusedSession.reply(nil).about(t.app, "")
+		return "", refusedSession.reply(nil)
 	}
 	if query.Has(paramSignedIn) {
 		p := refusedSession.saying("You came back from signing in, but this site still does not know who you are. Press Connect to HubSpot in the application again; if that does not help, an operator of this site has to look at the settings user and sign_in of hubspot_auth.")
-		return "", p.reply(errors.New("no session after signing in")).about(t.app, "")
+		return "", p.reply(errors.New("no session after signing in"))
 	}
-	return "", redirectTo("sign_in", a.signInURL(r, t)).about(t.app, "")
+	return "", redirectTo("sign_in", a.signInURL(r, t))
 }
 
 // signInURL is the sign-in page, told where to come back to. That is made of

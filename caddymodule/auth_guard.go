@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -17,7 +19,7 @@ const (
 // than one address may make, other methods than GET, and what guardShape
 // refuses. HEAD is among them, because a HEAD must change nothing, and to
 // begin or finish an install changes something.
-func (a *Auth) guardPublic(r *http.Request) *reply {
+func (a *Auth) guardPublic(w http.ResponseWriter, r *http.Request) *reply {
 	if wait := a.limiter.take(clientAddress(r), time.Now()); wait > 0 {
 		p := refusedRate.reply(nil)
 		p.problem.RetryAfter = wait
@@ -28,13 +30,13 @@ func (a *Auth) guardPublic(r *http.Request) *reply {
 		p.allow = http.MethodGet
 		return p
 	}
-	return guardShape(r)
+	return guardShape(w, r)
 }
 
 // guardShape refuses requests with a body, and those that are too large.
-func guardShape(r *http.Request) *reply {
+func guardShape(w http.ResponseWriter, r *http.Request) *reply {
 	switch {
-	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+	case hasBody(w, r):
 		return refusedBody.reply(nil)
 	case len(r.URL.RawQuery) > maxAuthQuery:
 		return refusedQuerySize.reply(nil)
@@ -42,6 +44,26 @@ func guardShape(r *http.Request) *reply {
 		return refusedHeaderSize.reply(nil)
 	}
 	return nil
+}
+
+// bodyPatience is how long a client may take to show that there is no body.
+const bodyPatience = 2 * time.Second
+
+// hasBody reports whether a request has a body. HTTP/3 requests without one
+// mostly do not say so, nor need those of HTTP/2, so there it takes a look.
+func hasBody(w http.ResponseWriter, r *http.Request) bool {
+	if r.ContentLength >= 0 {
+		return r.ContentLength > 0
+	}
+	if r.ProtoMajor < 2 {
+		return true
+	}
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Now().Add(bodyPatience)); err == nil {
+		defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	}
+	_, err := io.ReadFull(r.Body, make([]byte, 1))
+	return !errors.Is(err, io.EOF)
 }
 
 func headerSize(header http.Header) int {

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -137,7 +136,6 @@ type callbackTarget struct {
 	// origin is the scheme and host of the redirect_uri, which is where
 	// browsers see this site.
 	origin string
-	host   string
 	// secure is false for http://localhost.
 	secure bool
 }
@@ -151,22 +149,21 @@ func newCallbackTarget(app *hubApp) (callbackTarget, string, error) {
 	return callbackTarget{
 		app:    app,
 		origin: strings.ToLower(u.Scheme + "://" + u.Host),
-		host:   strings.ToLower(u.Host),
 		secure: !strings.EqualFold(u.Scheme, "http"),
 	}, u.Path, nil
 }
 
-// callbacks has the apps by the path of their redirect_uri. Apps may share
-// one: the state says which is meant.
+// callbacks has the apps by the path of their redirect_uri. Each app has a
+// path of its own.
 type callbacks struct {
-	byPath map[string][]callbackTarget
+	byPath map[string]callbackTarget
 	byApp  map[*hubApp]callbackTarget
 }
 
 // newCallbacks indexes the apps and refuses those whose paths are in the way
 // of an endpoint.
 func newCallbacks(base basePath, apps []*hubApp) (callbacks, error) {
-	c := callbacks{byPath: make(map[string][]callbackTarget), byApp: make(map[*hubApp]callbackTarget)}
+	c := callbacks{byPath: make(map[string]callbackTarget), byApp: make(map[*hubApp]callbackTarget)}
 	for _, app := range apps {
 		if app.name == segmentLink || app.name == segmentConnections {
 			return callbacks{}, fmt.Errorf("app %s: the name is taken by a path of hubspot_auth; choose another", app.name)
@@ -181,43 +178,24 @@ func newCallbacks(base basePath, apps []*hubApp) (callbacks, error) {
 		if base.find(&url.URL{Path: path}).endpoint != endpointNone {
 			return callbacks{}, fmt.Errorf("app %s: the path of redirect_uri is one of hubspot_auth's own; end it in /callback, for example", app.name)
 		}
-		c.byPath[path] = append(c.byPath[path], t)
+		c.byPath[path] = t
 		c.byApp[app] = t
 	}
 	return c, nil
 }
 
-// find returns the apps that a request may be the callback of. redirect_uri
+// find returns the app that a request may be the callback of. redirect_uri
 // is the address that browsers see, so the path before any rewriting counts
 // as well as the one that reaches the handler.
-func (c callbacks) find(r *http.Request) []callbackTarget {
-	if targets, ok := c.byPath[r.URL.Path]; ok {
-		return targets
+func (c callbacks) find(r *http.Request) (callbackTarget, bool) {
+	if t, ok := c.byPath[r.URL.Path]; ok {
+		return t, true
 	}
 	if seen := originalURL(r); seen.Path != r.URL.Path {
-		return c.byPath[seen.Path]
+		t, ok := c.byPath[seen.Path]
+		return t, ok
 	}
-	return nil
-}
-
-// errAmbiguousApp means that several apps share a redirect_uri.
-var errAmbiguousApp = errors.New("several apps share this address")
-
-// choose picks the app of a callback without a state, by the host.
-func choose(targets []callbackTarget, r *http.Request) (callbackTarget, error) {
-	if len(targets) == 1 {
-		return targets[0], nil
-	}
-	var found []callbackTarget
-	for _, t := range targets {
-		if strings.EqualFold(t.host, r.Host) {
-			found = append(found, t)
-		}
-	}
-	if len(found) != 1 {
-		return callbackTarget{}, errAmbiguousApp
-	}
-	return found[0], nil
+	return callbackTarget{}, false
 }
 
 // originalURL is the URL as the client sent it, before any rewriting.

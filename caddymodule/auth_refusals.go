@@ -106,9 +106,6 @@ var (
 	refusedReturnURL = refusal{outcome: "bad_return_url", kind: apierror.BadRequest,
 		title: "The address to return to is not HubSpot's",
 		text:  "Browsers are sent on to HubSpot only. Start the install from HubSpot's marketplace again."}
-	refusedAmbiguous = refusal{outcome: "ambiguous_app", kind: apierror.BadRequest,
-		title: "Please start from the application",
-		text:  "Several apps share this address, and nothing says which is meant. " + startOver}
 )
 
 // reply makes the answer. The cause is for the log only.
