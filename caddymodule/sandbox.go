@@ -131,6 +131,9 @@ func (s *Sandbox) apps(ctx caddy.Context) ([]sandbox.App, error) {
 	if len(s.Apps) > 0 {
 		named := make([]appconfig.NamedApp, 0, len(s.Apps))
 		for _, name := range slices.Sorted(maps.Keys(s.Apps)) {
+			if s.Apps[name] == nil {
+				return nil, fmt.Errorf("app %q: has no settings", name)
+			}
 			named = append(named, appconfig.NamedApp{Name: name, App: *s.Apps[name]})
 		}
 		return sandboxApps(named, caddy.NewReplacer())
