@@ -1,0 +1,200 @@
+// HubSpot's official Node SDK against the sidecar: the same calls as against
+// HubSpot, with the sidecar's address as basePath and the caller's key as the
+// access token. The user is named in a header, or in the address.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { Client } from '@hubspot/api-client';
+
+import { acmePortal, limitedPortal, Quickstart } from '../quickstart.mjs';
+
+let quickstart;
+
+before(async () => {
+  quickstart = await Quickstart.start();
+  await quickstart.connect('acme', acmePortal);
+  await quickstart.connect('globex/eu', limitedPortal);
+});
+after(() => quickstart?.stop());
+afterEach(() => quickstart.clearFaults());
+
+// clientFor names the user in a header on every call.
+function clientFor(user, options = {}) {
+  return new Client({
+    basePath: quickstart.url,
+    accessToken: quickstart.key,
+    defaultHeaders: { 'X-HubSpot-User': user },
+    ...options,
+  });
+}
+
+// refused asserts that a call fails as the SDK fails when HubSpot refuses.
+async function refused(call, code) {
+  try {
+    await call;
+  } catch (error) {
+    assert.equal(error.code, code, `${error}`);
+    return error.body;
+  }
+  assert.fail(`the call succeeded; expected HTTP ${code}`);
+}
+
+describe('contacts of the user in the header', () => {
+  let api;
+  before(() => { api = clientFor('acme').crm.contacts; });
+
+  test('list in pages', async () => {
+    const first = await api.basicApi.getPage(20);
+    assert.equal(first.results.length, 20);
+    const second = await api.basicApi.getPage(20, first.paging.next.after);
+    assert.equal(second.results.length, 20);
+    const ids = new Set([...first.results, ...second.results].map((contact) => contact.id));
+    assert.equal(ids.size, 40);
+  });
+
+  test('list all', async () => {
+    const all = await api.getAll(100, undefined, ['email']);
+    assert.ok(all.length >= 300, `${all.length} contacts`);
+    assert.ok(all.every((contact) => contact.properties.email.includes('@')));
+  });
+
+  test('create, get, update, archive', async () => {
+    const email = 'zoë+sdk@example.com';
+    const created = await api.basicApi.create({ properties: { email, firstname: 'Zoë', lastname: 'Sdk' } });
+    const read = await api.basicApi.getById(created.id, ['email', 'firstname']);
+    assert.equal(read.properties.email, email);
+    assert.equal(read.properties.firstname, 'Zoë');
+    assert.ok(read.createdAt instanceof Date);
+
+    const updated = await api.basicApi.update(created.id, { properties: { lastname: 'Changed' } });
+    assert.equal(updated.properties.lastname, 'Changed');
+
+    await api.basicApi.archive(created.id);
+    await refused(api.basicApi.getById(created.id), 404);
+  });
+
+  test('search', async () => {
+    const { results: [someone] } = await api.basicApi.getPage(1, undefined, ['email']);
+    const found = await api.searchApi.doSearch({
+      filterGroups: [{ filters: [{ propertyName: 'email', operator: 'EQ', value: someone.properties.email }] }],
+      properties: ['email'], limit: 5,
+    });
+    assert.equal(found.total, 1);
+    assert.equal(found.results[0].id, someone.id);
+  });
+
+  test('batch create, read, update, archive', async () => {
+    const created = await api.batchApi.create({
+      inputs: [1, 2, 3].map((n) => ({ properties: { email: `batch${n}@example.com`, lastname: `Batch ${n}` } })),
+    });
+    assert.equal(created.results.length, 3);
+    const inputs = created.results.map(({ id }) => ({ id }));
+    const read = await api.batchApi.read({ inputs, properties: ['lastname'], propertiesWithHistory: [] });
+    assert.deepEqual(read.results.map((contact) => contact.properties.lastname).sort(), ['Batch 1', 'Batch 2', 'Batch 3']);
+    const updated = await api.batchApi.update({ inputs: inputs.map(({ id }) => ({ id, properties: { lastname: 'Same' } })) });
+    assert.ok(updated.results.every((contact) => contact.properties.lastname === 'Same'));
+    await api.batchApi.archive({ inputs });
+    await refused(api.basicApi.getById(inputs[0].id), 404);
+  });
+});
+
+test('the user in the address: /as/{user}', async () => {
+  const client = new Client({
+    basePath: `${quickstart.url}/as/${encodeURIComponent('globex/eu')}`,
+    accessToken: quickstart.key,
+  });
+  const page = await client.crm.contacts.basicApi.getPage(3);
+  assert.equal(page.results.length, 3);
+
+  const details = await client.apiRequest({ path: '/account-info/2026-09/details' });
+  assert.equal((await details.json()).portalId, limitedPortal);
+  assert.equal(details.headers.get('X-HubSpot-Portal'), `${limitedPortal}`);
+});
+
+test('users do not see each other', async () => {
+  const created = await clientFor('acme').crm.contacts.basicApi.create({ properties: { email: 'only-acme@example.com' } });
+  const found = await clientFor('globex/eu').crm.contacts.searchApi.doSearch({
+    filterGroups: [{ filters: [{ propertyName: 'email', operator: 'EQ', value: 'only-acme@example.com' }] }],
+  });
+  assert.equal(found.total, 0);
+  await clientFor('acme').crm.contacts.basicApi.archive(created.id);
+});
+
+describe('errors as the SDK raises them', () => {
+  test('404 of HubSpot', async () => {
+    const body = await refused(clientFor('acme').crm.contacts.basicApi.getById('999999999999'), 404);
+    assert.equal(body.status, 'error');
+    assert.notEqual(body.category, 'SIDECAR');
+  });
+
+  test('409 of HubSpot: the e-mail address is taken', async () => {
+    const api = clientFor('acme').crm.contacts.basicApi;
+    const contact = await api.create({ properties: { email: 'twice@example.com' } });
+    const body = await refused(api.create({ properties: { email: 'twice@example.com' } }), 409);
+    assert.equal(body.category, 'CONFLICT');
+    await api.archive(contact.id);
+  });
+
+  test('403 of HubSpot: a scope is missing', async () => {
+    const body = await refused(clientFor('globex/eu').crm.deals.basicApi.getPage(1), 403);
+    assert.equal(body.category, 'MISSING_SCOPES');
+  });
+
+  test('429 of HubSpot: the day\'s quota is used up', async () => {
+    await quickstart.fault({ api: { answer: 'rate_limited', policy: 'DAILY' } });
+    const body = await refused(clientFor('acme').crm.contacts.basicApi.getPage(1), 429);
+    assert.equal(body.policyName, 'DAILY');
+    assert.equal(body.errorType, 'RATE_LIMIT');
+  });
+
+  test('429 of HubSpot: a burst is over when it is tried again', async () => {
+    await quickstart.fault({ api: { answer: 'rate_limited', policy: 'TEN_SECONDLY_ROLLING', times: 1 } });
+    const page = await clientFor('acme', { numberOfApiCallRetries: 2 }).crm.contacts.basicApi.getPage(1);
+    assert.equal(page.results.length, 1);
+  });
+
+  test('401 of the sidecar: a wrong key', async () => {
+    const body = await refused(clientFor('acme', { accessToken: 'not-the-key-of-any-caller' }).crm.contacts.basicApi.getPage(1), 401);
+    assert.deepEqual([body.category, body.subCategory], ['SIDECAR', 'caller_unauthenticated']);
+  });
+
+  test('404 of the sidecar: a user who is not connected', async () => {
+    const body = await refused(clientFor('initech').crm.contacts.basicApi.getPage(1), 404);
+    assert.deepEqual([body.category, body.subCategory], ['SIDECAR', 'not_connected']);
+    assert.match(body.links.connect, /^http:\/\/localhost:\d+\/oauth\/authorize\?/);
+  });
+
+  test('400 of the sidecar: no user', async () => {
+    const client = new Client({ basePath: quickstart.url, accessToken: quickstart.key });
+    const body = await refused(client.crm.contacts.basicApi.getPage(1), 400);
+    assert.deepEqual([body.category, body.subCategory], ['SIDECAR', 'user_required']);
+  });
+
+  test('401 of the sidecar: the app was uninstalled in HubSpot', async () => {
+    await quickstart.connect('umbrella', acmePortal);
+    await quickstart.fault({ uninstall: { hub_id: acmePortal } });
+    const body = await refused(clientFor('umbrella').crm.contacts.basicApi.getPage(1), 401);
+    assert.deepEqual([body.category, body.subCategory], ['SIDECAR', 'reauth_required']);
+    assert.match(body.links.reconnect, /^http:\/\/localhost:\d+\/oauth\/authorize\?/);
+    await quickstart.connect('acme', acmePortal);
+    await quickstart.connect('umbrella', acmePortal);
+    assert.equal((await clientFor('acme').crm.contacts.basicApi.getPage(1)).results.length, 1);
+  });
+});
+
+test('a restart keeps the connections', async () => {
+  await quickstart.pause();
+  await quickstart.resume();
+  const page = await clientFor('acme').crm.contacts.basicApi.getPage(2);
+  assert.equal(page.results.length, 2);
+  const created = await clientFor('acme').crm.contacts.basicApi.create({ properties: { email: 'after-restart@example.com' } });
+  assert.ok(created.id);
+});
+
+test('disconnecting ends it', async () => {
+  await quickstart.connect('hooli', acmePortal);
+  const gone = await quickstart.call('/hubspot/connections/hbdev/hooli', { method: 'DELETE' });
+  assert.ok(gone.status === 200 || gone.status === 204, `HTTP ${gone.status}`);
+  await refused(clientFor('hooli').crm.contacts.basicApi.getPage(1), 404);
+});

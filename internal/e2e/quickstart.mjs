@@ -1,0 +1,133 @@
+// Runs examples/quickstart for a test: a copy of the folder, on free ports,
+// with the caddy binary that CADDY names (./caddy of the checkout if unset).
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const checkout = fileURLToPath(new URL('../../', import.meta.url));
+const startTimeout = 30_000;
+const stopTimeout = 15_000;
+
+// The portals that the sandbox has.
+export const acmePortal = 62515001;
+export const limitedPortal = 145700002;
+
+export class Quickstart {
+  #process;
+  #log = '';
+
+  static async start() {
+    const q = new Quickstart();
+    q.folder = await mkdtemp(join(tmpdir(), 'caddy-hubspot-e2e-'));
+    await cp(join(checkout, 'examples/quickstart'), q.folder, {
+      recursive: true,
+      filter: (path) => path !== join(checkout, 'examples/quickstart/data'),
+    });
+    const [sidecar, sandbox, admin] = await freePorts(3);
+    q.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}` };
+    q.url = `http://localhost:${sidecar}`;
+    q.sandboxURL = `http://localhost:${sandbox}`;
+    const env = await readFile(join(q.folder, 'quickstart.env'), 'utf8');
+    q.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
+    await q.resume();
+    return q;
+  }
+
+  // resume starts the process again after pause.
+  async resume() {
+    const caddy = resolve(checkout, process.env.CADDY || 'caddy');
+    this.#process = spawn(caddy, ['run', '--config', 'Caddyfile', '--envfile', 'quickstart.env'], {
+      cwd: this.folder,
+      env: { ...process.env, ...this.ports, XDG_DATA_HOME: this.folder, XDG_CONFIG_HOME: this.folder },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [this.#process.stdout, this.#process.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => { this.#log += text; });
+    }
+    const failed = once(this.#process, 'error').then(([error]) => { throw error; });
+    await Promise.race([failed, this.#ready()]);
+  }
+
+  async #ready() {
+    const deadline = Date.now() + startTimeout;
+    for (const url of [`${this.url}/`, `${this.sandboxURL}/`]) {
+      for (;;) {
+        if (this.#process.exitCode !== null) throw new Error(`caddy ended with ${this.#process.exitCode}:\n${this.#log}`);
+        if (Date.now() > deadline) throw new Error(`nothing answers at ${url}:\n${this.#log}`);
+        const response = await fetch(url).catch(() => null);
+        if (response?.ok) break;
+        await delay(50);
+      }
+    }
+  }
+
+  // pause stops the process as Ctrl-C does, and keeps the folder.
+  async pause() {
+    if (!this.#process || this.#process.exitCode !== null) return;
+    const ended = once(this.#process, 'exit');
+    this.#process.kill('SIGINT');
+    const killer = setTimeout(() => this.#process.kill('SIGKILL'), stopTimeout);
+    const [code] = await ended;
+    clearTimeout(killer);
+    if (code !== 0) throw new Error(`caddy ended with ${code}:\n${this.#log}`);
+  }
+
+  async stop() {
+    await this.pause();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  // log is everything that Caddy has printed.
+  get log() { return this.#log; }
+
+  // call makes a request as the caller crm-sync.
+  async call(path, init = {}) {
+    const response = await fetch(this.url + path, {
+      redirect: 'manual', ...init,
+      headers: { Authorization: `Bearer ${this.key}`, ...init.headers },
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) };
+  }
+
+  // connect installs the app for a user by the link API; the sandbox consents
+  // at once, in the given portal.
+  async connect(user, hubId) {
+    const { status, body } = await this.call(`/hubspot/auth/hbdev?userForeignIdentifier=${encodeURIComponent(user)}`);
+    if (status !== 200) throw new Error(`asking for a link: HTTP ${status}: ${JSON.stringify(body)}`);
+    const consent = await fetch(`${body.url}&_sandbox_approve=${hubId}`, { redirect: 'manual' });
+    const callback = await fetch(consent.headers.get('Location'), { redirect: 'manual', headers: { Accept: 'application/json' } });
+    if (callback.status !== 200) throw new Error(`returning from the sandbox: HTTP ${callback.status}: ${await callback.text()}`);
+    return callback.json();
+  }
+
+  // fault asks the sandbox to misbehave.
+  async fault(settings) {
+    const response = await fetch(`${this.sandboxURL}/_sandbox/faults`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(settings),
+    });
+    if (!response.ok) throw new Error(`setting a fault: HTTP ${response.status}: ${await response.text()}`);
+    return response.json();
+  }
+
+  async clearFaults() {
+    await fetch(`${this.sandboxURL}/_sandbox/faults`, { method: 'DELETE' });
+  }
+}
+
+async function freePorts(count) {
+  const servers = await Promise.all(Array.from({ length: count }, async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  }));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+  return ports;
+}
