@@ -1,0 +1,122 @@
+package caddymodule
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
+)
+
+// vaultCaddyfile keeps connections and the app's credentials in Vault. The
+// environment has VAULT_ROLE_ID; DIR/secret_id has the secret id.
+func vaultCaddyfile(server *vaulttest.Server, role *vaulttest.AppRole, mount, more string) string {
+	return strings.NewReplacer(
+		"client_id       {env.HUBSPOT_CLIENT_ID}\n", "credentials vault "+mount+"/hubspot-apps/hbdev\n",
+		"client_secret   {env.HUBSPOT_CLIENT_SECRET}\n", "",
+	).Replace(hubspotCaddyfile(`store vault `+server.TLSAddress+` {
+			mount `+mount+`
+			auth approle {
+				mount `+role.Mount+`
+				role_id {env.VAULT_ROLE_ID}
+				secret_id_file DIR/secret_id
+				`+more+`
+			}
+			ca `+server.CAFile+`
+		}`, authAndProxy))
+}
+
+func TestVault(t *testing.T) {
+	server := vaulttest.Start(t)
+	mount := server.Mount(t)
+	role := server.AppRole(t, map[string]any{"token_policies": []string{server.Policy(t, "sidecar.hcl", mount, "hbdev")}})
+	t.Setenv("VAULT_ROLE_ID", role.RoleID)
+
+	h := newHarness(t, withAdmin())
+	text := vaultCaddyfile(server, role, mount, "secret_id_wrapped")
+	// Neither the credentials nor a login are there yet: a config loads
+	// without Vault.
+	if err := h.Load(text); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Admin(http.MethodGet, "/hubspot/ready"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "store vault: ") {
+		t.Errorf("ready without a secret id: %s: %s", got.Status, got.Text)
+	}
+	h.WriteFile("secret_id", role.WrappedSecretID(t))
+	server.Write(t, mount+"/data/hubspot-apps/hbdev", map[string]any{
+		"data":    map[string]any{"client_id": testClientID, "client_secret": testClientSecret},
+		"options": map[string]any{"cas": 0},
+	})
+	ready := func(status int) func() bool {
+		return func() bool { return h.Admin(http.MethodGet, "/hubspot/ready").StatusCode == status }
+	}
+	h.WaitFor("the login", ready(http.StatusOK))
+
+	const user = "sales@example.com"
+	h.Connect(user, sandbox.DemoHubID)
+	call := func(what string) {
+		t.Helper()
+		if got := h.Get("/crm/objects/2026-09/contacts?limit=1", user); got.StatusCode != http.StatusOK {
+			t.Errorf("calling %s: %s: %s", what, got.Status, got.Text)
+		}
+	}
+	call("with Vault up")
+
+	// A reload keeps the login: the wrapped secret id could not be used again.
+	if err := h.Load(text); err != nil {
+		t.Fatal(err)
+	}
+	call("after a reload")
+	if _, err := hub(h).manager.ForceRefresh(t.Context(), user); err != nil {
+		t.Errorf("refreshing after a reload: %v", err)
+	}
+
+	server.Seal(t)
+	h.WaitFor("readiness to fall", ready(http.StatusServiceUnavailable))
+	call("with Vault sealed")
+	if got := h.Get("/crm/objects/2026-09/contacts?limit=1", "stranger"); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "store_unavailable") {
+		t.Errorf("calling for a stranger: %s: %s", got.Status, got.Text)
+	}
+	if got := h.Admin(http.MethodGet, "/hubspot/live"); got.StatusCode != http.StatusOK {
+		t.Errorf("live with Vault sealed: %s", got.Status)
+	}
+	server.Unseal(t)
+	h.WaitFor("readiness to come back", ready(http.StatusOK))
+	if got := h.Admin(http.MethodDelete, connectionPath("hbdev", user)); got.StatusCode != http.StatusNoContent {
+		t.Errorf("disconnecting: %s: %s", got.Status, got.Text)
+	}
+
+	audit, err := os.ReadFile(server.AuditLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []string{user, "sales%40example.com", testClientSecret} {
+		if strings.Contains(string(audit), private) {
+			t.Errorf("Vault's audit log holds %q", private)
+		}
+	}
+	if !strings.Contains(string(audit), mount+"/data/hubspot/connections/hbdev/") {
+		t.Error("Vault's audit log has no connection: this test sees nothing")
+	}
+}
+
+func TestVaultRefusesWithoutCredentials(t *testing.T) {
+	server := vaulttest.Start(t)
+	mount := server.Mount(t)
+	role := server.AppRole(t, map[string]any{"token_policies": []string{server.Policy(t, "sidecar.hcl", mount, "hbdev")}})
+	t.Setenv("VAULT_ROLE_ID", role.RoleID)
+	h := newHarness(t)
+	if err := os.WriteFile(filepath.Join(h.Dir, "secret_id"), []byte(role.SecretID(t)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Load(vaultCaddyfile(server, role, mount, "")); err != nil {
+		t.Fatal(err)
+	}
+	got := h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme", "")
+	if got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "store_unavailable") {
+		t.Errorf("install link without credentials: %s: %s", got.Status, got.Text)
+	}
+}
