@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ type metrics struct {
 	lastRefresh      *prometheus.GaugeVec
 	storeOperations  *prometheus.HistogramVec
 	appAlarm         *prometheus.GaugeVec
+	connections      *connectionCounts
 }
 
 // Where an answer comes from, in the metric of requests.
@@ -60,6 +62,8 @@ func newMetrics() *metrics {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .5, 1, 3}, "store", "operation", "result"),
 		appAlarm: gauge("app_alarm", "1 while something is wrong with a whole app, see reason.",
 			"app", "reason"),
+		connections: &connectionCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
+			"Connections that this process has in memory, by status.", []string{"app", "status"}, nil)},
 	}
 }
 
@@ -71,7 +75,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
-		m.lastRefresh, m.storeOperations, m.appAlarm,
+		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()
@@ -114,6 +118,36 @@ func (m *metrics) event(e connection.Event) {
 		m.appAlarm.WithLabelValues(e.App, e.Reason).Set(1)
 	case connection.EventAppAlarmCleared:
 		m.appAlarm.WithLabelValues(e.App, e.Reason).Set(0)
+	}
+}
+
+// connectionCounts collects the number of connections by status when it is
+// asked.
+type connectionCounts struct {
+	desc     *prometheus.Desc
+	managers sync.Map // of *connection.Manager to the app's name
+}
+
+// add has a manager counted until remove is called.
+func (c *connectionCounts) add(app string, m *connection.Manager) (remove func()) {
+	c.managers.Store(m, app)
+	return func() { c.managers.Delete(m) }
+}
+
+// Describe implements [prometheus.Collector].
+func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+// Collect implements [prometheus.Collector].
+func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
+	// After a change of settings an app has two managers for a moment.
+	sums := make(map[[2]string]int)
+	for manager, app := range c.managers.Range {
+		for status, n := range manager.(*connection.Manager).Known() {
+			sums[[2]string{app.(string), string(status)}] += n
+		}
+	}
+	for labels, n := range sums {
+		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), labels[0], labels[1])
 	}
 }
 

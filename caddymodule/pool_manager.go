@@ -45,8 +45,9 @@ type pooledManager struct {
 	credentials hubspot.CredentialSource
 	http        *http.Client
 	observers   newest[connection.Observer]
-	// releaseStore lets the store be closed.
-	releaseStore func()
+	// releaseStore lets the store be closed, and uncount takes the
+	// manager's connections out of the metrics.
+	releaseStore, uncount func()
 }
 
 // acquireManager makes the manager or takes the one that an earlier config
@@ -86,6 +87,7 @@ func newPooledManager(key poolKey, s managerSettings, store *pooledStore, m *met
 		Owner:        owner,
 		Observer:     newestObserver{&p.observers},
 	})
+	p.uncount = m.connections.add(s.app, p.manager)
 	return p, nil
 }
 
@@ -109,6 +111,7 @@ func (p *pooledManager) provider(client *hubspot.Client, s managerSettings, stor
 // Destruct closes the manager and lets its store be closed after it. Requests
 // that still run keep working with both.
 func (p *pooledManager) Destruct() error {
+	p.uncount()
 	closeSoon(func(ctx context.Context) {
 		_ = p.manager.Close(ctx)
 		p.http.CloseIdleConnections()
