@@ -41,9 +41,10 @@ func (s *Server) MountVersion(tb testing.TB, version string) string {
 	return name
 }
 
-// Policy writes one of the policies in examples/vault, for another mount
-// than the "secret" of the file, and returns the policy's new name.
-func (s *Server) Policy(tb testing.TB, file, mount string) string {
+// Policy writes one of the policies in examples/vault, for another mount than
+// the "secret" of the file and another app than its "hbdev"; "+" is all apps.
+// It returns the policy's new name.
+func (s *Server) Policy(tb testing.TB, file, mount, app string) string {
 	tb.Helper()
 	root, err := moduleRoot()
 	if err != nil {
@@ -53,7 +54,8 @@ func (s *Server) Policy(tb testing.TB, file, mount string) string {
 	if err != nil {
 		tb.Fatalf("reading the policy: %v", err)
 	}
-	return s.PolicyText(tb, strings.ReplaceAll(string(content), `"secret/`, `"`+mount+`/`))
+	names := strings.NewReplacer(`"secret/`, `"`+mount+`/`, "hbdev", app)
+	return s.PolicyText(tb, names.Replace(string(content)))
 }
 
 // PolicyText writes a policy and returns its new name.
