@@ -1,0 +1,195 @@
+package vaultstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+// lease is a token and how long it is good for.
+type lease struct {
+	token secret.Text
+	// ttl is the time to live from the login on; 0 is for ever.
+	ttl time.Duration
+	// renewable says that it is ours to renew.
+	renewable bool
+	// recheck asks for another login after this time, instead of 2/3 of ttl.
+	recheck time.Duration
+}
+
+// loginMethod gets tokens. The session calls it one at a time.
+type loginMethod interface {
+	name() string
+	login(context.Context, *client) (lease, error)
+}
+
+// refusedError is a login that Vault, or what it was to be made with, does
+// not allow: trying again soon will not help.
+type refusedError struct{ reason string }
+
+func (e *refusedError) Error() string { return e.reason }
+
+func refused(format string, args ...any) error {
+	return &refusedError{reason: fmt.Errorf(format, args...).Error()}
+}
+
+// post sends a login and returns the lease that Vault grants.
+func post(ctx context.Context, c *client, r request, sent ...secret.Text) (lease, error) {
+	r.method = http.MethodPost
+	a, err := c.send(ctx, r)
+	if err != nil {
+		return lease{}, err
+	}
+	if a.isOutage() || a.status == http.StatusTooManyRequests {
+		return lease{}, a.err()
+	}
+	switch {
+	case a.status == http.StatusForbidden || a.status == http.StatusNotFound:
+		// Vault says this of a mount that is not there, too.
+		return lease{}, refused("vault answered %d: %s; are the login's mount and the namespace right?", a.status, a.loginReason(sent...))
+	case a.status >= 300:
+		return lease{}, refused("vault answered %d: %s", a.status, a.loginReason(sent...))
+	}
+	return a.lease()
+}
+
+// lease reads the auth part of a login's or renewal's answer.
+func (a answer) lease() (lease, error) {
+	var body struct {
+		Auth struct {
+			Token     string `json:"client_token"`
+			Seconds   int64  `json:"lease_duration"`
+			Renewable bool   `json:"renewable"`
+		} `json:"auth"`
+	}
+	if err := a.decode(&body); err != nil {
+		return lease{}, err
+	}
+	if body.Auth.Token == "" {
+		return lease{}, refused("the answer has no token; does the login want a second factor?")
+	}
+	return lease{
+		token:     secret.New(body.Auth.Token),
+		ttl:       time.Duration(body.Auth.Seconds) * time.Second,
+		renewable: body.Auth.Renewable,
+	}, nil
+}
+
+// readSecretFile reads a credential that stands alone in a file.
+func readSecretFile(path string) (secret.Text, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return secret.Text{}, refused("reading credential: %w", err)
+	}
+	text := string(bytes.TrimSpace(content))
+	switch {
+	case text == "":
+		return secret.Text{}, refused("reading credential: %s is empty", path)
+	case len(text) > 64<<10 || bytes.ContainsAny(content, "\x00") || len(bytes.Fields(content)) > 1:
+		return secret.Text{}, refused("reading credential: %s must hold one word", path)
+	}
+	return secret.New(text), nil
+}
+
+// tokenLogin uses a given token.
+type tokenLogin struct{ token secret.Text }
+
+func (*tokenLogin) name() string { return "token" }
+
+func (l *tokenLogin) login(ctx context.Context, c *client) (lease, error) {
+	return lookup(ctx, c, l.token)
+}
+
+// lookup asks Vault how long a token lives.
+func lookup(ctx context.Context, c *client, token secret.Text) (lease, error) {
+	a, err := c.send(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", token: token})
+	if err != nil {
+		return lease{}, err
+	}
+	switch {
+	case a.status == http.StatusForbidden && !a.says(textInvalidToken):
+		// A token without the default policy may not ask about itself.
+		return lease{token: token}, nil
+	case a.status == http.StatusForbidden:
+		return lease{}, refused("vault answered 403: the token is not valid: expired, revoked or mistyped")
+	case a.status >= 300:
+		return lease{}, a.err()
+	}
+	var body struct {
+		Data struct {
+			Seconds   int64 `json:"ttl"`
+			Renewable bool  `json:"renewable"`
+		} `json:"data"`
+	}
+	if err := a.decode(&body); err != nil {
+		return lease{}, err
+	}
+	ttl := time.Duration(body.Data.Seconds) * time.Second
+	return lease{token: token, ttl: ttl, renewable: body.Data.Renewable}, nil
+}
+
+// tokenFileInterval is how often a token file is looked at. Files are not
+// watched: sinks replace them in ways that watchers miss.
+const tokenFileInterval = 30 * time.Second
+
+// tokenFileLogin uses the token in a file.
+type tokenFileLogin struct{ path string }
+
+func (*tokenFileLogin) name() string { return "token_file" }
+
+func (l *tokenFileLogin) login(ctx context.Context, c *client) (lease, error) {
+	token, err := readSecretFile(l.path)
+	if err != nil {
+		return lease{}, err
+	}
+	if token.Reveal()[0] == '{' {
+		return lease{}, refused("%s holds JSON; want a token that is not response-wrapped", l.path)
+	}
+	got, err := lookup(ctx, c, token)
+	if err != nil {
+		return lease{}, err
+	}
+	// Renewing it is its owner's business.
+	got.renewable = false
+	got.recheck = tokenFileInterval
+	if got.ttl > 0 {
+		got.recheck = min(got.recheck, got.ttl*2/3)
+	}
+	return got, nil
+}
+
+// jwtLogin is the login of the methods kubernetes and jwt.
+type jwtLogin struct{ kind, mount, role, file string }
+
+func (l *jwtLogin) name() string { return l.kind }
+
+func (l *jwtLogin) login(ctx context.Context, c *client) (lease, error) {
+	token, err := readSecretFile(l.file)
+	if err != nil {
+		return lease{}, err
+	}
+	body := map[string]string{"role": l.role, "jwt": token.Reveal()}
+	return post(ctx, c, request{path: "auth/" + l.mount + "/login", body: body}, token)
+}
+
+// certLogin logs in with the client certificate.
+type certLogin struct{ mount, role string }
+
+func (*certLogin) name() string { return "cert" }
+
+func (l *certLogin) login(ctx context.Context, c *client) (lease, error) {
+	body := map[string]string{}
+	if l.role != "" {
+		body["name"] = l.role
+	}
+	got, err := post(ctx, c, request{path: "auth/" + l.mount + "/login", body: body, fresh: true})
+	// A renewal would have to come from a connection with the same
+	// certificate; another login only needs one that is valid.
+	got.renewable = false
+	return got, err
+}

@@ -1,0 +1,161 @@
+package vaultstore_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
+	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
+)
+
+func TestWrappedSecretID(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, map[string]any{"token_ttl": "2s", "token_max_ttl": "2s"})
+	file := writeFile(t, role.WrappedSecretID(t))
+	c.Auth = vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretIDFile: file, Wrapped: true}
+	first := open(t, c)
+	works(t, first)
+
+	second := open(t, c)
+	_, err := second.Load(t.Context(), key("acme"))
+	if err == nil || !strings.Contains(err.Error(), "used before") {
+		t.Errorf("a second unwrapping: error = %v; want one that says so", err)
+	}
+	// The first keeps what it unwrapped, over the login's end and the
+	// file's.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	logins := audited(t, v, "auth/"+role.Mount+"/login")
+	eventually(t, "two more logins", func() bool {
+		return audited(t, v, "auth/"+role.Mount+"/login") >= logins+2
+	})
+	works(t, first)
+	// A new wrapping token mends the second.
+	replaceFile(t, file, role.WrappedSecretID(t))
+	eventually(t, "the second store works", func() bool {
+		_, err := second.Load(t.Context(), key("acme"))
+		return errors.Is(err, connection.ErrNotFound)
+	})
+}
+
+// TestInterceptedSecretID wraps a secret id as a thief would, who wants
+// nobody to notice that he has it.
+func TestInterceptedSecretID(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, nil)
+	rewrapped := v.Wrapped(t, "sys/wrapping/wrap", map[string]any{"secret_id": role.SecretID(t)})
+	c.Auth = vaultstore.AppRoleAuth{
+		Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretID: secret.New(rewrapped), Wrapped: true,
+	}
+	_, err := open(t, c).Load(t.Context(), key("acme"))
+	if err == nil || !strings.Contains(err.Error(), "replaced") {
+		t.Errorf("Load = %v; want a refusal of the wrapping token", err)
+	}
+}
+
+func TestTokenFileIsReadAgain(t *testing.T) {
+	v := vault.Server(t)
+	c := sidecar(t, v)
+	policy := v.Policy(t, "sidecar.hcl", c.Mount, "+")
+	token := func() string { return v.Token(t, map[string]any{"policies": policy}) }
+	first := token()
+	file := writeFile(t, first)
+	c.Auth = vaultstore.TokenFileAuth{Path: file}
+	s := open(t, c)
+	works(t, s)
+	replaceFile(t, file, token())
+	v.Write(t, "auth/token/revoke", map[string]any{"token": first})
+	works(t, s)
+}
+
+// TestRevokedTokenIsReplaced takes the token away between two calls.
+func TestRevokedTokenIsReplaced(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, nil)
+	c.Auth = roleAuth(t, role)
+	s := open(t, c)
+	works(t, s)
+	login := "auth/" + role.Mount + "/login"
+	if got := audited(t, v, login); got != 1 {
+		t.Fatalf("logins = %d; want 1", got)
+	}
+	v.Write(t, "sys/leases/revoke-prefix/auth/"+role.Mount, nil)
+	works(t, s)
+	if got := audited(t, v, login); got != 2 {
+		t.Errorf("logins after the token was revoked = %d; want 2", got)
+	}
+}
+
+// TestHealthFindsADeadLogin takes away the token and the way to another.
+func TestHealthFindsADeadLogin(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, nil)
+	c.Auth = roleAuth(t, role)
+	s := open(t, c)
+	works(t, s)
+	if err := s.Health(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	v.Delete(t, "sys/auth/"+role.Mount)
+	if err := s.Health(t.Context()); !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "approle") {
+		t.Errorf("Health without a login = %v; want ErrUnavailable because of the login", err)
+	}
+}
+
+// TestLoginOutlivesItsTokens uses tokens that live for two seconds and at
+// most four.
+func TestLoginOutlivesItsTokens(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, map[string]any{"token_ttl": "2s", "token_max_ttl": "4s"})
+	c.Auth = roleAuth(t, role)
+	s := open(t, c)
+	works(t, s)
+	renewed := audited(t, v, "auth/token/renew-self")
+	for audited(t, v, "auth/"+role.Mount+"/login") < 3 {
+		if _, err := s.Load(t.Context(), key("acme")); !errors.Is(err, connection.ErrNotFound) {
+			t.Fatalf("Load = %v; want ErrNotFound all the time", err)
+		}
+	}
+	if audited(t, v, "auth/token/renew-self") == renewed {
+		t.Error("the token was never renewed")
+	}
+	for line := range strings.Lines(readLog(t, v)) {
+		if strings.Contains(line, c.Mount+"/data/hubspot/connections") && strings.Contains(line, "permission denied") {
+			t.Error("a request went out with a token that was dead")
+		}
+	}
+}
+
+// TestRotatedCertificate replaces the client certificate by one of another
+// authority, the only one that Vault then trusts.
+func TestRotatedCertificate(t *testing.T) {
+	v := vault.Server(t)
+	mount := v.Mount(t)
+	policy := v.Policy(t, "sidecar.hcl", mount, "+")
+	c := vaultstore.Config{Mount: mount}
+	auth := certAuth(t, v, policy, &c)
+	c.Auth = auth
+	s := open(t, c)
+	works(t, s)
+
+	next := vaulttest.NewAuthority(t, t.TempDir())
+	pemCert, err := os.ReadFile(next.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Write(t, "auth/"+auth.Mount+"/certs/sidecar", map[string]any{"certificate": string(pemCert), "token_policies": policy, "token_ttl": "2s"})
+	next.IssueClient(t, "sidecar", c.TLS.ClientCertFile, c.TLS.ClientKeyFile)
+	logins, renewals := audited(t, v, "auth/"+auth.Mount+"/login"), audited(t, v, "auth/token/renew-self")
+	eventually(t, "two logins with the new certificate", func() bool {
+		return audited(t, v, "auth/"+auth.Mount+"/login") >= logins+2
+	})
+	works(t, s)
+	if got := audited(t, v, "auth/token/renew-self"); got != renewals {
+		t.Errorf("renewals = %d; want none, which the new certificate may not do", got-renewals)
+	}
+}

@@ -1,0 +1,197 @@
+package vaultstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+)
+
+// errDenied is a 403 that another login did not change.
+var errDenied = errors.New("vault answered 403: permission denied; the login's policy does not allow this (see examples/vault)")
+
+// Store keeps connections in Vault. It implements [connection.Store] and is
+// safe for concurrent use. Use [New]; the zero value is of no use.
+type Store struct {
+	config  Config
+	paths   paths
+	client  *client
+	session *session
+	ctx     context.Context
+	stop    func()
+	wg      sync.WaitGroup
+
+	mountGood atomic.Bool
+	idKeys    sync.Map // app name to []byte
+	flights   singleflight.Group
+}
+
+var _ connection.Store = (*Store)(nil)
+
+// New checks the configuration and returns a store. It reads the files of
+// [TLS] and touches no network: the first call logs in. Errors name the
+// setting. The store has to be closed.
+func New(c Config) (*Store, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	client, err := newClient(c)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	ctx, stop := context.WithCancelCause(context.Background())
+	s := &Store{
+		config: c,
+		paths:  paths{mount: c.Mount, prefix: c.Path},
+		client: client,
+		ctx:    ctx,
+		stop:   func() { stop(errClosed) },
+	}
+	client.breaker = &breaker{log: c.Logger, probe: client.health, ctx: ctx, wg: &s.wg}
+	s.session = newSession(ctx, &s.wg, client, c.Auth.method(), c.Logger)
+	s.wg.Go(s.session.maintain)
+	if c.isPlainRemote() {
+		c.Logger.Warn("the address of vault is plain http: tokens go over the network in clear")
+	}
+	return s, nil
+}
+
+// Close stops renewing the login and ends the store's goroutines. Calls that
+// are under way may fail.
+func (s *Store) Close() error {
+	s.stop()
+	// Who starts a goroutine looks at the context and starts it under one
+	// of these: once they were free, there will be no more.
+	for _, mu := range []*sync.Mutex{&s.session.mu, &s.client.breaker.mu} {
+		mu.Lock()
+		//lint:ignore SA2001 see above
+		mu.Unlock()
+	}
+	s.wg.Wait()
+	s.client.close()
+	return nil
+}
+
+// Load implements [connection.Store]. A record that an operator deleted in
+// Vault is loaded as a tombstone, because its version goes on counting.
+func (s *Store) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	got, err := s.load(ctx, key)
+	if err != nil {
+		return connection.Versioned{}, fmt.Errorf("loading connection: %w", err)
+	}
+	return got, nil
+}
+
+func (s *Store) load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
+	id, err := s.id(ctx, key)
+	if err != nil {
+		return connection.Versioned{}, err
+	}
+	got, err := s.read(ctx, key.App, id)
+	switch {
+	case err != nil:
+		return connection.Versioned{}, err
+	case got.Key == connection.Key{}:
+		// The deleted record cannot say whose it was; the id can.
+		got.Key = key
+	case got.Key != key:
+		return connection.Versioned{}, fmt.Errorf("%w: it belongs to another key", connection.ErrCorrupt)
+	}
+	return got, nil
+}
+
+// Save implements [connection.Store].
+func (s *Store) Save(ctx context.Context, r connection.Record, based uint64) (uint64, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	version, err := s.save(ctx, r, based)
+	if err != nil {
+		return 0, fmt.Errorf("saving connection: %w", err)
+	}
+	return version, nil
+}
+
+func (s *Store) save(ctx context.Context, r connection.Record, based uint64) (uint64, error) {
+	if !utf8.ValidString(r.User) {
+		return 0, errors.New("the user identifier is not valid UTF-8")
+	}
+	id, err := s.id(ctx, r.Key)
+	if err != nil {
+		return 0, err
+	}
+	path, err := s.paths.record("data", r.App, id)
+	if err != nil {
+		return 0, err
+	}
+	return s.write(ctx, path, r.Encode(), based)
+}
+
+// ID implements [connection.Store]: 32 hex digits.
+func (s *Store) ID(ctx context.Context, key connection.Key) (string, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	id, err := s.id(ctx, key)
+	if err != nil {
+		return "", fmt.Errorf("naming connection: %w", err)
+	}
+	return id, nil
+}
+
+// bounded gives a call the store's timeout.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.config.Timeout, errTimeout)
+}
+
+// call sends a request with the login's token, once more with another token
+// if that is refused. Its errors wrap ErrUnavailable.
+func (s *Store) call(ctx context.Context, r request) (answer, error) {
+	g, err := s.session.current(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	for attempt := 0; ; attempt++ {
+		r.token = g.token
+		a, err := s.client.send(ctx, r)
+		if err != nil {
+			return answer{}, unavailable(err)
+		}
+		if a.status != http.StatusForbidden {
+			return a, nil
+		}
+		if attempt > 0 {
+			return answer{}, unavailable(errDenied)
+		}
+		if g, err = s.session.replace(ctx, g); err != nil {
+			return answer{}, unavailable(err)
+		}
+	}
+}
+
+// shared runs action for all callers that want it at the same time, on no
+// caller's context.
+func (s *Store) shared(ctx context.Context, name string, action func(context.Context) (any, error)) (any, error) {
+	if err := s.client.breaker.allow(); err != nil {
+		return nil, err
+	}
+	done := s.flights.DoChan(name, func() (any, error) {
+		ctx, cancel := context.WithTimeoutCause(s.ctx, backgroundTimeout, errTimeout)
+		defer cancel()
+		return action(ctx)
+	})
+	select {
+	case <-ctx.Done():
+		return nil, s.client.gaveUp(ctx)
+	case result := <-done:
+		return result.Val, result.Err
+	}
+}
