@@ -23,6 +23,7 @@ func (m *Manager) adopt(e *entry, stored Versioned) *view {
 		}
 		if e.view.CompareAndSwap(old, fresh) {
 			m.planNext(e, fresh)
+			m.keepCopy(e, stored)
 			return fresh
 		}
 	}

@@ -35,6 +35,11 @@ type entry struct {
 	refused  secret.Text
 	forcedAt time.Time
 	forcing  bool
+
+	// copyMu guards what the fallback was given last, and when.
+	copyMu   sync.Mutex
+	copied   Versioned
+	copiedAt time.Time
 }
 
 // view is one reading of a connection. It is never changed once stored.

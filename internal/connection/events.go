@@ -30,6 +30,10 @@ const (
 	EventWritePending EventKind = "write_pending"
 	// EventWriteRecovered: what was pending is in the store now.
 	EventWriteRecovered EventKind = "write_recovered"
+	// EventFallbackUsed: the store is down and the connection was taken from its copy.
+	EventFallbackUsed EventKind = "fallback_used"
+	// EventFallbackFailed: a copy for the fallback could not be written or read; Err says why.
+	EventFallbackFailed EventKind = "fallback_failed"
 	// EventAppAlarm: something is wrong with the whole app; Reason is an [AlarmReason].
 	EventAppAlarm EventKind = "app_alarm"
 	// EventAppAlarmCleared: the alarm for Reason is over.

@@ -218,6 +218,7 @@ func (m *Manager) forget(saved Versioned) {
 	e := m.cache.getOrAdd(saved.User)
 	e.drop()
 	e.view.Store(&view{Versioned: saved, readAt: time.Now()})
+	m.keepCopy(e, saved)
 }
 
 func (m *Manager) revoke(ctx context.Context, r Record) error {

@@ -77,6 +77,8 @@ type Config struct {
 	Lease time.Duration
 	// Owner names this process in claims. It may be empty.
 	Owner string
+	// Fallback, if not nil, keeps copies for a start without the store.
+	Fallback Fallback
 	// Observer is told what happens; see [Manager.SetObserver].
 	Observer Observer
 	// Random draws a duration from 0 up to, not including, max, which is

@@ -45,6 +45,7 @@ func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
 	}
 	e.view.Store(v)
 	m.planNext(e, v)
+	m.keepCopy(e, v.Versioned)
 }
 
 // flush tries once to write what is pending. A conflict is resolved; an
@@ -149,17 +150,24 @@ func (m *Manager) writeBehind(e *entry) {
 	}()
 }
 
+// outagePoll is how often a connection in use looks whether the store is back.
+const outagePoll = 15 * time.Second
+
 // withoutStore goes on with what is in memory when the store gives no
 // answer. A token about to expire is refreshed without a claim rather than
 // failing callers, unless a grant of the app was seen to rotate its refresh
 // token: a second process doing the same would then end it for good.
 func (m *Manager) withoutStore(e *entry, cause error) error {
 	v := e.view.Load()
+	if v == nil {
+		v = m.recall(e)
+	}
 	if v == nil || v.missing || v.Status != StatusActive {
 		return cause
 	}
 	if left := time.Until(v.ExpiresAt); left > v.ExpiresAt.Sub(v.IssuedAt)/5 && !e.isRefused(v) {
-		m.planNext(e, v)
+		// Ask again soon: what others did meanwhile is not known.
+		m.schedule.plan(e, time.Now().Add(m.jitter(outagePoll)))
 		return nil
 	}
 	if m.rotates.Load() || time.Now().Before(e.retryTime()) {

@@ -67,6 +67,10 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 	case err != nil:
 		return fmt.Errorf("loading connection: %w", err)
 	}
+	if v := e.view.Load(); v.unsaved(stored) {
+		m.keep(e, v.Record, stored.Version, stored.RefreshToken)
+		return errChanged
+	}
 	v := m.adopt(e, stored)
 	if err := v.refusal(); err != nil {
 		return err
