@@ -130,7 +130,7 @@ func newAPIAddress(raw string) (apiAddress, error) {
 // that may.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	c := &call{proxy: p, since: time.Now()}
-	c.writer.init(w)
+	c.writer.init(w, r)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.Object("hubspot", c))
 	}

@@ -3,12 +3,8 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
-	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
@@ -113,78 +109,3 @@ func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	}
 	return nil
 }
-
-// responseWriter passes an answer on and takes out what reverse_proxy adds
-// to it.
-type responseWriter struct {
-	caddyhttp.ResponseWriterWrapper
-	// status is 0 until the final header was written.
-	status int
-	// vias is how many Via headers the answer had before the proxy.
-	vias int
-}
-
-func (w *responseWriter) init(inner http.ResponseWriter) {
-	w.ResponseWriter = inner
-	header := inner.Header()
-	w.vias = len(header["Via"])
-	// A key without values keeps Go's server from guessing the type of
-	// what HubSpot sent without one.
-	if _, ok := header["Content-Type"]; !ok {
-		header["Content-Type"] = nil
-	}
-}
-
-// WriteHeader passes a status on.
-func (w *responseWriter) WriteHeader(status int) {
-	header := w.Header()
-	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
-		// The proxy restores the header after it.
-		delete(header, "Set-Cookie")
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	if w.status == 0 {
-		w.status = status
-		w.removeVia(header)
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// removeVia takes out the Via of the proxy. HubSpot's own follow it.
-func (w *responseWriter) removeVia(header http.Header) {
-	values := header["Via"]
-	if len(values) <= w.vias || !strings.HasSuffix(values[w.vias], " Caddy") {
-		return
-	}
-	if len(values) == 1 {
-		delete(header, "Via")
-		return
-	}
-	header["Via"] = append(values[:w.vias:w.vias], values[w.vias+1:]...)
-}
-
-// Write passes a part of the body on.
-func (w *responseWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// ReadFrom passes the body on.
-func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
-	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
-	}
-	return w.ResponseWriterWrapper.ReadFrom(r)
-}
-
-// finish does nothing: what HubSpot sent was passed on as it came.
-func (w *responseWriter) finish() error { return nil }
-
-// Interface guards
-var (
-	_ answerWriter  = (*responseWriter)(nil)
-	_ io.ReaderFrom = (*responseWriter)(nil)
-)

@@ -18,10 +18,11 @@ const (
 
 // staysHere reports whether a header of a request, by its canonical name, is
 // meant for the sidecar or tells of the way to it, so that HubSpot does not
-// get it. Hop-by-hop headers are gone by now: reverse_proxy removes them.
+// get it. Hop-by-hop headers are gone by now, but for TE: reverse_proxy
+// removes them.
 func staysHere(name string) bool {
 	switch name {
-	case "Authorization", "Cookie", "Cookie2", "Forwarded", "Via", headerUser, headerMaxWait, headerPriority:
+	case "Authorization", "Cookie", "Cookie2", "Forwarded", "Via", "Te", headerUser, headerMaxWait, headerPriority:
 		return true
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")

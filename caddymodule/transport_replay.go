@@ -26,7 +26,7 @@ const (
 // one that it had. Otherwise it returns HubSpot's answer as it is.
 func (t *Transport) replay(c *call, r *http.Request, body *keptBody, refused *http.Response) (*http.Response, error) {
 	kept, whole := body.whole()
-	if !whole || !refusesToken(refused) {
+	if !whole || !refusesToken(r.Method, refused) {
 		return refused, nil
 	}
 	if err := c.replaceToken(r.Context()); err != nil {
@@ -106,17 +106,17 @@ func (b *keptBody) whole() ([]byte, bool) {
 }
 
 // refusesToken reports whether a 401 is about the access token. One that
-// cannot be read, because it has no body or is in an encoding that only the
-// caller knows, counts: the guard against refreshing too often is elsewhere.
-// The body of the answer is as it was afterwards.
-func refusesToken(res *http.Response) bool {
+// cannot be read, because it answers a HEAD or is in an encoding that only
+// the caller knows, counts: the guard against refreshing too often is
+// elsewhere. The body of the answer is as it was afterwards.
+func refusesToken(method string, res *http.Response) bool {
+	if method == http.MethodHead {
+		return true
+	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
 	res.Body = &peekedBody{
 		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{res.Body, err}),
 		Closer: res.Body,
-	}
-	if len(head) == 0 {
-		return err == nil
 	}
 	text, ok := decodeContent(res.Header.Get("Content-Encoding"), head)
 	if !ok {

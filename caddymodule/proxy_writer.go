@@ -1,0 +1,121 @@
+package caddymodule
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// responseWriter passes an answer on and takes out what reverse_proxy adds
+// to it.
+type responseWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	// status is 0 until the final header was written.
+	status int
+	// vias is how many Via headers the answer had before the proxy.
+	vias int
+	// awaited is the body of a request with "Expect: 100-continue".
+	awaited *awaitedBody
+}
+
+func (w *responseWriter) init(inner http.ResponseWriter, r *http.Request) {
+	w.ResponseWriter = inner
+	w.awaitBody(r)
+	header := inner.Header()
+	w.vias = len(header["Via"])
+	// A key without values keeps Go's server from guessing the type of
+	// what HubSpot sent without one.
+	if _, ok := header["Content-Type"]; !ok {
+		header["Content-Type"] = nil
+	}
+}
+
+// WriteHeader passes a status on.
+func (w *responseWriter) WriteHeader(status int) {
+	header := w.Header()
+	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
+		// The proxy has added HubSpot's header to ours, and restores ours
+		// after it.
+		delete(header, "Set-Cookie")
+		if servers := header["Server"]; len(servers) > 0 && servers[0] == caddyhttp.ServerHeader {
+			header["Server"] = servers[1:]
+		}
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if w.status == 0 {
+		w.status = status
+		w.removeVia(header)
+		if w.awaited != nil && !w.awaited.read.Load() {
+			// The server does not read the body of a last request.
+			header.Set("Connection", "close")
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// awaitBody lets a request be answered without asking for the body that its
+// client holds back (RFC 9110, 10.1.1). Go's server would see to that, but
+// Caddy has wrapped the body, and so the server would read it before it
+// answers, while the client waits for the answer.
+func (w *responseWriter) awaitBody(r *http.Request) {
+	if r.ProtoMajor != 1 || !httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue") {
+		return
+	}
+	w.awaited = &awaitedBody{ReadCloser: r.Body}
+	r.Body = w.awaited
+}
+
+// awaitedBody notes whether a client was asked for its body.
+type awaitedBody struct {
+	io.ReadCloser
+	read atomic.Bool
+}
+
+// Read reads the body on.
+func (b *awaitedBody) Read(p []byte) (int, error) {
+	b.read.Store(true)
+	return b.ReadCloser.Read(p)
+}
+
+// removeVia takes out the Via of the proxy. HubSpot's own follow it.
+func (w *responseWriter) removeVia(header http.Header) {
+	values := header["Via"]
+	if len(values) <= w.vias || !strings.HasSuffix(values[w.vias], " Caddy") {
+		return
+	}
+	if len(values) == 1 {
+		delete(header, "Via")
+		return
+	}
+	header["Via"] = append(values[:w.vias:w.vias], values[w.vias+1:]...)
+}
+
+// Write passes a part of the body on.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// ReadFrom passes the body on.
+func (w *responseWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// finish does nothing: what HubSpot sent was passed on as it came.
+func (w *responseWriter) finish() error { return nil }
+
+// Interface guards
+var (
+	_ answerWriter  = (*responseWriter)(nil)
+	_ io.ReaderFrom = (*responseWriter)(nil)
+)
