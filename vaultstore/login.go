@@ -122,14 +122,19 @@ func lookup(ctx context.Context, c *client, token secret.Text) (lease, error) {
 	}
 	var body struct {
 		Data struct {
-			Seconds   int64 `json:"ttl"`
-			Renewable bool  `json:"renewable"`
+			Seconds   int64   `json:"ttl"`
+			Expires   *string `json:"expire_time"`
+			Renewable bool    `json:"renewable"`
 		} `json:"data"`
 	}
 	if err := a.decode(&body); err != nil {
 		return lease{}, err
 	}
 	ttl := time.Duration(body.Data.Seconds) * time.Second
+	if ttl == 0 && body.Data.Expires != nil {
+		// Only a token that never expires has really no ttl.
+		ttl = time.Second
+	}
 	return lease{token: token, ttl: ttl, renewable: body.Data.Renewable}, nil
 }
 

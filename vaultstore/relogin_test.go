@@ -15,19 +15,31 @@ import (
 func TestWrappedSecretID(t *testing.T) {
 	v := vault.Server(t)
 	role, c := appRole(t, v, map[string]any{"token_ttl": "2s", "token_max_ttl": "2s"})
-	file := writeFile(t, role.WrappedSecretID(t))
-	c.Auth = vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretIDFile: file, Wrapped: true}
-	first := open(t, c)
+	wrapping := role.WrappedSecretID(t)
+	withFile := func() (*vaultstore.Store, string) {
+		file := writeFile(t, wrapping)
+		c.Auth = vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretIDFile: file, Wrapped: true}
+		return open(t, c), file
+	}
+	first, firstFile := withFile()
 	works(t, first)
 
-	second := open(t, c)
+	second, secondFile := withFile()
 	_, err := second.Load(t.Context(), key("acme"))
 	if err == nil || !strings.Contains(err.Error(), "used before") {
 		t.Errorf("a second unwrapping: error = %v; want one that says so", err)
 	}
-	// The first keeps what it unwrapped, over the login's end and the
-	// file's.
-	if err := os.Remove(file); err != nil {
+	replaceFile(t, secondFile, role.WrappedSecretID(t))
+	eventually(t, "a new wrapping token mends the second store", func() bool {
+		_, err := second.Load(t.Context(), key("acme"))
+		return errors.Is(err, connection.ErrNotFound)
+	})
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+
+	// The first keeps what it unwrapped, over its tokens' end and the file's.
+	if err := os.Remove(firstFile); err != nil {
 		t.Fatal(err)
 	}
 	logins := audited(t, v, "auth/"+role.Mount+"/login")
@@ -35,12 +47,6 @@ func TestWrappedSecretID(t *testing.T) {
 		return audited(t, v, "auth/"+role.Mount+"/login") >= logins+2
 	})
 	works(t, first)
-	// A new wrapping token mends the second.
-	replaceFile(t, file, role.WrappedSecretID(t))
-	eventually(t, "the second store works", func() bool {
-		_, err := second.Load(t.Context(), key("acme"))
-		return errors.Is(err, connection.ErrNotFound)
-	})
 }
 
 // TestInterceptedSecretID wraps a secret id as a thief would, who wants

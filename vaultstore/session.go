@@ -250,7 +250,8 @@ func (s *session) renew(ctx context.Context) error {
 		return a.err()
 	}
 	got, err := a.lease()
-	if a.status >= 300 || err != nil {
+	if a.status >= 300 || err != nil || got.ttl == 0 {
+		// A ttl of 0 is less than a second left, here.
 		return s.login(ctx)
 	}
 	// Close to its maximum life a token is renewed for ever less.

@@ -102,24 +102,27 @@ func TestRenewalIsAtTwoThirds(t *testing.T) {
 	})
 }
 
-// TestLoginBeforeMaximumLife lets renewals give less and less.
+// TestLoginBeforeMaximumLife lets renewals give less than the login did.
 func TestLoginBeforeMaximumLife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, sc := bubble(t, func(path string) (int, string) {
-			if path == renewPath {
-				return 200, `{"auth":{"client_token":"t","lease_duration":600,"renewable":true}}`
+	for _, seconds := range []string{"600", "0"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, sc := bubble(t, func(path string) (int, string) {
+				if path == renewPath {
+					return 200, `{"auth":{"client_token":"t","lease_duration":` + seconds + `,"renewable":true}}`
+				}
+				return 200, hour
+			})
+			if _, err := s.session.current(t.Context()); err != nil {
+				t.Fatal(err)
 			}
-			return 200, hour
+			time.Sleep(53 * time.Minute)
+			logins := sc.times(loginPath)
+			if len(logins) != 2 || len(sc.times(renewPath)) != 1 {
+				t.Errorf("renewed for %ss: logins at %v, renewals at %v; want a second login soon after one renewal",
+					seconds, logins, sc.times(renewPath))
+			}
 		})
-		if _, err := s.session.current(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(53 * time.Minute)
-		logins := sc.times(loginPath)
-		if len(logins) != 2 || len(sc.times(renewPath)) != 1 {
-			t.Fatalf("logins at %v, renewals at %v; want a second login soon after one renewal", logins, sc.times(renewPath))
-		}
-	})
+	}
 }
 
 // TestRenewalFailures falls back to a login where the token is refused, and

@@ -65,7 +65,7 @@ func New(c Config) (*Store, error) {
 }
 
 // Close stops renewing the login and ends the store's goroutines. Calls that
-// are under way may fail.
+// are under way may fail. Closing again does nothing.
 func (s *Store) Close() error {
 	s.stop()
 	// Who starts a goroutine looks at the context and starts it under one
