@@ -41,8 +41,9 @@ type Auth struct {
 	// The user (customer) that a browser's session belongs to, such as
 	// `{http.auth.user.id}`. Placeholders are replaced for each request; one
 	// that is unknown or empty is a browser without a session. It must be
-	// something that the browser cannot choose. Without this setting,
-	// browsers cannot start an install.
+	// something that the browser cannot choose; a constant is for an install
+	// with one customer, and lets every browser connect as that customer.
+	// Without this setting, browsers cannot start an install.
 	User string `json:"user,omitempty"`
 
 	// Where a browser without a session is sent, with the parameter
