@@ -101,19 +101,18 @@ func (t *table) update(id int64, values map[string]string, now time.Time) (*obje
 	return &o, nil
 }
 
-// archive puts an object into the recycling bin; false if there is none.
-func (t *table) archive(id int64, now time.Time) bool {
+// archive puts an object into the recycling bin, if there is one.
+func (t *table) archive(id int64, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, ok := t.objects[id]
 	if !ok || !old.archived.IsZero() {
-		return false
+		return
 	}
 	o := *old
 	o.archived, o.modified = now, now
 	t.objects[id] = &o
 	delete(t.emails, old.properties["email"])
-	return true
 }
 
 // free checks that an e-mail address belongs to no other contact.

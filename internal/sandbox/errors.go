@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,9 +41,7 @@ func (p reply) with(name, value string) reply {
 
 // send writes the reply.
 func (p reply) send(w http.ResponseWriter) {
-	for name, values := range p.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.header)
 	if p.status != http.StatusNoContent {
 		w.Header().Set("Content-Length", strconv.Itoa(len(p.body)))
 	}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -98,7 +99,7 @@ func (b *searchBody) window() (limit, offset int, err error) {
 	if b.After != "" && b.After != "null" {
 		offset, err = strconv.Atoi(string(b.After))
 		if err != nil || offset < 0 {
-			return 0, 0, fmt.Errorf("after: must be a value that paging.next.after had")
+			return 0, 0, errors.New("after: must be a value that paging.next.after had")
 		}
 	}
 	if offset+limit > maxSearchResults {
@@ -162,7 +163,7 @@ func (t *table) sorter(sorts []json.RawMessage) (func(a, b *object) int, error) 
 		return nil, nil
 	}
 	if len(sorts) > 1 {
-		return nil, fmt.Errorf("sorts: at most one")
+		return nil, errors.New("sorts: at most one")
 	}
 	rule, err := parseSorting(sorts[0])
 	if err != nil {
@@ -211,7 +212,7 @@ func parseSorting(raw json.RawMessage) (sorting, error) {
 		}
 	}
 	if err := json.Unmarshal(raw, &rule); err != nil || rule.PropertyName == "" {
-		return rule, fmt.Errorf("sorts: must be an object with propertyName and direction")
+		return rule, errors.New("sorts: must be an object with propertyName and direction")
 	}
 	switch rule.Direction {
 	case "", "ASCENDING", "DESCENDING":

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,7 +35,7 @@ func scalar(raw json.RawMessage) string {
 // compile checks a filter and makes a predicate of it.
 func (f *filter) compile(t *objectType) (predicate, error) {
 	if f.PropertyName == "" || f.Operator == "" {
-		return nil, fmt.Errorf("Cannot build Filter, some of required attributes are not set [propertyName, operator]")
+		return nil, errors.New("Cannot build Filter, some of required attributes are not set [propertyName, operator]")
 	}
 	p, known := t.properties[f.PropertyName]
 	if !known {
@@ -116,7 +117,7 @@ func (f *filter) compileValue(p property) (func(string) bool, error) {
 
 func (f *filter) compileBetween(p property, low string) (func(string) bool, error) {
 	if len(f.HighValue) == 0 {
-		return nil, fmt.Errorf("operator BETWEEN requires a highValue")
+		return nil, errors.New("operator BETWEEN requires a highValue")
 	}
 	high := scalar(f.HighValue)
 	if !p.readable(low) || !p.readable(high) {

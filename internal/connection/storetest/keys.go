@@ -62,8 +62,12 @@ func testOddUsers(t *testing.T, b Backing) {
 func testKeysDoNotMeet(t *testing.T, b Backing) {
 	s := b.Open(t)
 	keys := []connection.Key{
-		{App: "a", User: "bc"}, {App: "ab", User: "c"}, {App: "abc", User: "a"},
-		{App: "a", User: "b/c"}, {App: "a", User: "a"}, {App: "a", User: "A"},
+		{App: "a", User: "bc"},
+		{App: "ab", User: "c"},
+		{App: "abc", User: "a"},
+		{App: "a", User: "b/c"},
+		{App: "a", User: "a"},
+		{App: "a", User: "A"},
 	}
 	records := make([]connection.Record, len(keys))
 	for i, k := range keys {
