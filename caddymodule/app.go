@@ -101,13 +101,13 @@ func (a *App) Start() error {
 // Cleanup.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives back what Provision took from the pool. Requests that still
-// run keep working with it.
+// Cleanup gives back what Provision took from the pool. Requests and events
+// that are still under way keep working with it, so nothing is changed here:
+// even the CaddyModule method reads the whole App.
 func (a *App) Cleanup() error {
 	for _, release := range a.releases {
 		release()
 	}
-	a.releases = nil
 	return nil
 }
 
