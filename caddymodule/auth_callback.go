@@ -138,7 +138,7 @@ func (a *Auth) redeem(r *http.Request, app *hubApp, st oauthstate.State, code st
 	if st.Flow == flowMarketplace {
 		verifier = ""
 	}
-	grant, err := app.client.Exchange(ctx, code, verifier)
+	grant, err := app.exchange(ctx, code, verifier)
 	if err != nil {
 		app.noteRefusal(err)
 		return refuseExchange(err)

@@ -127,6 +127,14 @@ func (s *storedCredentials) refused() {
 	}
 }
 
+// refusedBy has the credentials read again soon if err says that HubSpot does
+// not take them.
+func (s *storedCredentials) refusedBy(err error) {
+	if err != nil && hubspot.Classify(err) == hubspot.ClassMisconfigured {
+		s.refused()
+	}
+}
+
 // refusals has stored credentials read again when HubSpot refuses them.
 type refusals struct {
 	*hubspot.Client
@@ -136,8 +144,16 @@ type refusals struct {
 // Refresh implements [connection.Provider].
 func (r refusals) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, error) {
 	grant, err := r.Client.Refresh(ctx, token)
-	if err != nil && hubspot.Classify(err) == hubspot.ClassMisconfigured {
-		r.credentials.refused()
+	r.credentials.refusedBy(err)
+	return grant, err
+}
+
+// exchange redeems the code of a callback. Errors are those of
+// [hubspot.Client.Exchange].
+func (h *hubApp) exchange(ctx context.Context, code, verifier string) (hubspot.Grant, error) {
+	grant, err := h.client.Exchange(ctx, code, verifier)
+	if stored, ok := h.client.Credentials.(*storedCredentials); ok {
+		stored.refusedBy(err)
 	}
 	return grant, err
 }

@@ -151,4 +151,19 @@ func TestRefusedCredentialsAreReadAgain(t *testing.T) {
 	if _, err := provider.Refresh(t.Context(), secret.New("no-such-token")); hubspot.Classify(err) != hubspot.ClassDeadGrant {
 		t.Errorf("error once the secret is right: %v, want that of a dead grant", err)
 	}
+
+	// So does the end of an install.
+	keeper.set(testClientID, "wrong again", nil)
+	clock.advance(credentialsLife)
+	hub := &hubApp{client: &hubspot.Client{
+		Endpoints: hubspot.Endpoints{API: h.SandboxURL}, Credentials: source, RedirectURI: testRedirectURI,
+	}}
+	if _, err := hub.exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassMisconfigured {
+		t.Errorf("error of an exchange with a wrong client secret: %v", err)
+	}
+	keeper.set(testClientID, testClientSecret, nil)
+	clock.advance(credentialsRetry)
+	if _, err := hub.exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassBadCode {
+		t.Errorf("error once the secret is right: %v, want that of a bad code", err)
+	}
 }

@@ -73,7 +73,8 @@ func eventLevel(kind connection.EventKind) zapcore.Level {
 	case connection.EventAppAlarm, connection.EventWritePending:
 		return zap.ErrorLevel
 	case connection.EventRefreshFailed, connection.EventReauthRequired, connection.EventPortalShared,
-		connection.EventClaimTaken, connection.EventDoubleRefresh:
+		connection.EventClaimTaken, connection.EventDoubleRefresh,
+		connection.EventFallbackUsed, connection.EventFallbackFailed:
 		return zap.WarnLevel
 	}
 	return zap.InfoLevel
@@ -102,6 +103,10 @@ func eventMessage(kind connection.EventKind) string {
 		return "new tokens are in memory only: the store does not take them"
 	case connection.EventWriteRecovered:
 		return "pending tokens are in the store now"
+	case connection.EventFallbackUsed:
+		return "the store is down: using the copy of the connection"
+	case connection.EventFallbackFailed:
+		return "the copy of the connection cannot be written or read"
 	case connection.EventAppAlarm:
 		return "something is wrong with the app as a whole"
 	case connection.EventAppAlarmCleared:

@@ -84,7 +84,8 @@ func TestEveryEventHasWords(t *testing.T) {
 		connection.EventConnected, connection.EventRefreshed, connection.EventRefreshFailed,
 		connection.EventReauthRequired, connection.EventDisconnected, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh, connection.EventWritePending,
-		connection.EventWriteRecovered, connection.EventAppAlarm, connection.EventAppAlarmCleared,
+		connection.EventWriteRecovered, connection.EventFallbackUsed, connection.EventFallbackFailed,
+		connection.EventAppAlarm, connection.EventAppAlarmCleared,
 	} {
 		if eventMessage(kind) == "connection event" {
 			t.Errorf("%s has no message of its own", kind)
