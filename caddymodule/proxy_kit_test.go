@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"crypto/rand"
 	"encoding/json"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +54,48 @@ func connect(t testing.TB, h *harness, user, token string) {
 	if err != nil {
 		t.Fatalf("connecting %s: %v", user, err)
 	}
+}
+
+// connectExpired stores a connection whose access token has ended.
+func connectExpired(t testing.TB, h *harness, user string) {
+	t.Helper()
+	record := connection.Record{
+		Key:    connection.Key{App: "hbdev", User: user},
+		Status: connection.StatusActive, HubID: testHubID, Generation: rand.Text(), WriteID: rand.Text(),
+		AccessToken: secret.New(testToken), RefreshToken: secret.New(testRefreshToken),
+		IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().Add(-30 * time.Minute),
+		ConnectedAt: time.Now().Add(-time.Hour), UpdatedAt: time.Now().Add(-time.Hour),
+	}
+	if _, err := h.App().store.store.Save(t.Context(), record, 0); err != nil {
+		t.Fatalf("storing a connection of %s: %v", user, err)
+	}
+}
+
+// raw sends a request head as it is, with the caller's key unless the header
+// has an Authorization, and reads the answer.
+func (h *harness) raw(requestLine string, header ...string) answer {
+	h.t.Helper()
+	if !hasLine(header, "Authorization:") {
+		header = append([]string{"Authorization: Bearer " + testCallerKey}, header...)
+	}
+	return h.rawWithoutKey(requestLine, header...)
+}
+
+// rawWithoutKey is raw without a key.
+func (h *harness) rawWithoutKey(requestLine string, header ...string) answer {
+	h.t.Helper()
+	if !hasLine(header, "Host:") {
+		header = append([]string{"Host: localhost"}, header...)
+	}
+	client := dialWire(h.t, h.Addr())
+	client.write(h.t, requestLine+" HTTP/1.1\r\n"+strings.Join(header, "\r\n")+"\r\n\r\n")
+	method, _, _ := strings.Cut(requestLine, " ")
+	resp, err := http.ReadResponse(client.r, &http.Request{Method: method})
+	return h.read(resp, err)
+}
+
+func hasLine(header []string, name string) bool {
+	return slices.ContainsFunc(header, func(line string) bool { return strings.HasPrefix(line, name) })
 }
 
 // ownError is the body of an error of the sidecar.
