@@ -9,7 +9,7 @@ import (
 // returns the view that holds now.
 func (m *Manager) adopt(e *entry, stored Versioned) *view {
 	m.learn(stored.Record)
-	fresh := &view{Versioned: stored, readAt: time.Now(), refreshAt: m.refreshPoint(stored.IssuedAt, stored.ExpiresAt)}
+	fresh := m.newView(stored, time.Now())
 	for {
 		old := e.view.Load()
 		if old != nil && !old.missing {
@@ -17,8 +17,9 @@ func (m *Manager) adopt(e *entry, stored Versioned) *view {
 				return old
 			}
 			if old.AccessToken.Equal(stored.AccessToken) {
-				// The same token keeps the moment that was drawn for it.
-				fresh.refreshAt = old.refreshAt
+				// Drawing again would pull the refresh forward each time.
+				fresh.draw = old.draw
+				fresh.refreshAt = m.refreshPoint(stored.Record, old.draw)
 			}
 		}
 		if e.view.CompareAndSwap(old, fresh) {
@@ -27,6 +28,11 @@ func (m *Manager) adopt(e *entry, stored Versioned) *view {
 			return fresh
 		}
 	}
+}
+
+func (m *Manager) newView(v Versioned, readAt time.Time) *view {
+	draw := m.draw()
+	return &view{Versioned: v, readAt: readAt, draw: draw, refreshAt: m.refreshPoint(v.Record, draw)}
 }
 
 // newerThan reports whether the store's answer is an old one: from a standby

@@ -23,15 +23,36 @@ func (m *Manager) jitter(d time.Duration) time.Duration {
 	return d*4/5 + m.config.Random(d*2/5+1)
 }
 
-// refreshPoint draws the moment at which an access token is replaced: when
-// between 50 and 80 per cent of its life are over, so that tokens issued
-// together are not refreshed together.
-func (m *Manager) refreshPoint(issued, expires time.Time) time.Time {
-	life := expires.Sub(issued)
+// Access tokens are replaced when between refreshFrom and refreshUntil of
+// their life are over.
+const (
+	refreshFrom  = 0.5
+	refreshUntil = 0.8
+	// refreshEarliest is for apps with so many connections that the token
+	// endpoint's quota does not let all be refreshed after refreshFrom.
+	// Earlier still would only raise the number of refreshes.
+	refreshEarliest = 0.4
+)
+
+// draw returns a random number from 0 up to 1.
+func (m *Manager) draw() float64 {
+	return m.config.Random(time.Second).Seconds()
+}
+
+// refreshPoint is the moment at which an access token is replaced. It depends
+// on a number that was drawn for this token, so that tokens issued together
+// are not refreshed together, and on how many connections there are by now:
+// where refreshing all, at the pace of the token endpoint's quota, takes so
+// long that the last would expire, refreshing begins earlier.
+func (m *Manager) refreshPoint(r Record, draw float64) time.Time {
+	life := r.ExpiresAt.Sub(r.IssuedAt)
 	if life <= 0 {
-		return expires
+		return r.ExpiresAt
 	}
-	return issued.Add(life/2 + m.config.Random(life*3/10+1))
+	all := time.Duration(m.cache.size.Load()) * m.config.RefreshPer / time.Duration(m.config.RefreshCount)
+	from := 0.95 - all.Seconds()/life.Seconds()
+	from = max(min(from, refreshFrom), refreshEarliest)
+	return r.IssuedAt.Add(time.Duration(float64(life) * (from + draw*(refreshUntil-from))))
 }
 
 // failed notes a refresh that failed for a passing reason, and when the next

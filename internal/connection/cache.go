@@ -49,9 +49,10 @@ type view struct {
 	missing bool
 	// readAt is when the store was asked.
 	readAt time.Time
-	// refreshAt is the moment, drawn for this access token, from which it
-	// is to be replaced.
+	// refreshAt is the moment from which the access token is to be
+	// replaced, made with the number that was drawn for it.
 	refreshAt time.Time
+	draw      float64
 }
 
 // usable reports whether callers can be given the access token.
@@ -106,7 +107,8 @@ func (c *cache) getOrAdd(user string) *entry {
 		return e
 	}
 	fresh := &entry{user: user}
-	fresh.used.Store(time.Now().UnixNano())
+	// Being made is not being used, and almost as recent.
+	fresh.used.Store(time.Now().Add(-2 * usedResolution).UnixNano())
 	fresh.due.Store(notDue)
 	value, loaded := c.entries.LoadOrStore(user, fresh)
 	if !loaded && int(c.size.Add(1)) > c.limit {

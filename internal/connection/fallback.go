@@ -61,7 +61,7 @@ func (m *Manager) recall(e *entry) *view {
 		return nil
 	}
 	m.learn(v.Record)
-	recalled := &view{Versioned: v, readAt: kept, refreshAt: m.refreshPoint(v.IssuedAt, v.ExpiresAt)}
+	recalled := m.newView(v, kept)
 	if !e.view.CompareAndSwap(nil, recalled) {
 		return e.view.Load()
 	}

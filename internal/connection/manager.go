@@ -143,13 +143,14 @@ func NewManager(config Config) *Manager {
 	m := &Manager{
 		config: config,
 		cache:  newCache(config.MaxCached),
-		budget: rate.NewLimiter(rate.Every(config.RefreshPer/time.Duration(config.RefreshCount)), config.RefreshCount),
+		// One at a time, evenly: a burst on top would exceed the quota.
+		budget: rate.NewLimiter(rate.Every(config.RefreshPer/time.Duration(config.RefreshCount)), 1),
 		alarms: newAlarms(),
 		ctx:    ctx,
 		cancel: cancel,
 	}
 	m.SetObserver(config.Observer)
-	m.schedule = newSchedule(m.runDue)
+	m.schedule = newSchedule(classify, m.runDue)
 	return m
 }
 

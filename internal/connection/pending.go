@@ -38,11 +38,7 @@ func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
 	}
 	e.pending = p
 	e.mu.Unlock()
-	v := &view{
-		Versioned: Versioned{Record: next, Version: based},
-		readAt:    time.Now(),
-		refreshAt: m.refreshPoint(next.IssuedAt, next.ExpiresAt),
-	}
+	v := m.newView(Versioned{Record: next, Version: based}, time.Now())
 	e.view.Store(v)
 	m.planNext(e, v)
 	m.keepCopy(e, v.Versioned)

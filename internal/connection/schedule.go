@@ -10,34 +10,51 @@ import (
 // notDue is the due time of an entry for which nothing is planned.
 const notDue = math.MaxInt64
 
-// maxBackground bounds the background jobs that run at once.
-const maxBackground = 16
+// laneWidth bounds the jobs of one lane that run at once.
+const laneWidth = 16
 
-// schedule runs jobs for entries at their time, in order, a bounded number
-// at once. It has one goroutine; adding to it takes a short lock that
-// requests do not need.
+// The lanes of a schedule. Refreshes wait for the token endpoint's quota;
+// in a lane of their own they do not hold up the reading of records.
+const (
+	laneRead = iota
+	laneRefresh
+	lanes
+)
+
+// job is what the owner of a schedule says of an entry that is due.
+type job struct {
+	lane int
+	// urgency orders the jobs of a lane that are due, the smallest first.
+	urgency int64
+}
+
+// schedule runs jobs for entries when they are due, a bounded number at once
+// and the most urgent first. It has one goroutine; adding to it takes a short
+// lock that requests do not need.
 type schedule struct {
-	run   func(*entry)
-	slots chan struct{}
+	classify func(*entry) job
+	run      func(*entry)
 
-	mu    sync.Mutex
-	queue dueQueue
-	wake  chan struct{}
+	mu      sync.Mutex
+	planned dueQueue // by due time
+	ready   [lanes]dueQueue
+	busy    [lanes]int
 
+	wake     chan struct{}
 	stopOnce sync.Once
 	stopped  chan struct{}
 	ended    chan struct{}
 }
 
 // newSchedule starts a schedule. run is called on a goroutine of its own for
-// each job.
-func newSchedule(run func(*entry)) *schedule {
+// each job, classify with the schedule's lock held.
+func newSchedule(classify func(*entry) job, run func(*entry)) *schedule {
 	s := &schedule{
-		run:     run,
-		slots:   make(chan struct{}, maxBackground),
-		wake:    make(chan struct{}, 1),
-		stopped: make(chan struct{}),
-		ended:   make(chan struct{}),
+		classify: classify,
+		run:      run,
+		wake:     make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+		ended:    make(chan struct{}),
 	}
 	go s.loop()
 	return s
@@ -48,8 +65,8 @@ func (s *schedule) plan(e *entry, at time.Time) {
 	n := at.UnixNano()
 	e.due.Store(n)
 	s.mu.Lock()
-	heap.Push(&s.queue, dueItem{at: n, entry: e})
-	first := s.queue[0].entry == e
+	heap.Push(&s.planned, dueItem{at: n, due: n, entry: e})
+	first := s.planned[0].entry == e
 	s.mu.Unlock()
 	if first {
 		s.signal()
@@ -83,14 +100,7 @@ func (s *schedule) loop() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		e, wait := s.next(time.Now())
-		if e != nil {
-			if !s.start(e) {
-				return
-			}
-			continue
-		}
-		timer.Reset(wait)
+		timer.Reset(s.startDue(time.Now()))
 		select {
 		case <-timer.C:
 		case <-s.wake:
@@ -100,43 +110,58 @@ func (s *schedule) loop() {
 	}
 }
 
-// start runs the job of e when a slot is free; false means stopped.
-func (s *schedule) start(e *entry) bool {
-	select {
-	case s.slots <- struct{}{}:
-	case <-s.stopped:
-		return false
-	}
-	go func() {
-		defer func() { <-s.slots }()
-		s.run(e)
-	}()
-	return true
-}
-
-// next takes the first entry that is due, or says how long there is none.
-func (s *schedule) next(now time.Time) (*entry, time.Duration) {
+// startDue starts what is due, as far as the lanes have room, and returns how
+// long it is until more is due.
+func (s *schedule) startDue(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.queue) > 0 {
-		first := s.queue[0]
-		if first.entry.due.Load() != first.at {
-			heap.Pop(&s.queue) // planned anew since
-			continue
-		}
-		if wait := first.at - now.UnixNano(); wait > 0 {
-			return nil, time.Duration(wait)
-		}
-		heap.Pop(&s.queue)
-		if first.entry.due.CompareAndSwap(first.at, notDue) {
-			return first.entry, 0
+	wait := s.collect(now)
+	for lane := range lanes {
+		for s.busy[lane] < laneWidth && len(s.ready[lane]) > 0 {
+			item := heap.Pop(&s.ready[lane]).(dueItem)
+			// Planned anew since, if that fails.
+			if item.entry.due.CompareAndSwap(item.due, notDue) {
+				s.start(item.entry, lane)
+			}
 		}
 	}
-	return nil, time.Hour
+	return wait
 }
 
+// collect moves what is due into the lanes. The caller holds mu.
+func (s *schedule) collect(now time.Time) time.Duration {
+	for len(s.planned) > 0 {
+		first := s.planned[0]
+		if wait := first.at - now.UnixNano(); wait > 0 && first.entry.due.Load() == first.due {
+			return time.Duration(wait)
+		}
+		heap.Pop(&s.planned)
+		if first.entry.due.Load() != first.due {
+			continue
+		}
+		j := s.classify(first.entry)
+		heap.Push(&s.ready[j.lane], dueItem{at: j.urgency, due: first.due, entry: first.entry})
+	}
+	return time.Hour
+}
+
+// start runs a job. The caller holds mu.
+func (s *schedule) start(e *entry, lane int) {
+	s.busy[lane]++
+	go func() {
+		s.run(e)
+		s.mu.Lock()
+		s.busy[lane]--
+		s.mu.Unlock()
+		s.signal()
+	}()
+}
+
+// dueItem is an entry in a queue. It counts only as long as the entry's due
+// time is the one that it was queued with.
 type dueItem struct {
-	at    int64
+	at    int64 // what the queue is ordered by
+	due   int64
 	entry *entry
 }
 

@@ -163,6 +163,15 @@ func (m *Manager) ForceRefresh(ctx context.Context, user string) (Summary, error
 	return m.Get(ctx, user)
 }
 
+// classify has the tokens that expire first refreshed first.
+func classify(e *entry) job {
+	v := e.view.Load()
+	if v == nil || !v.wantsRefresh(time.Now()) {
+		return job{lane: laneRead, urgency: e.due.Load()}
+	}
+	return job{lane: laneRefresh, urgency: v.ExpiresAt.UnixNano()}
+}
+
 // runDue is a background job of the schedule.
 func (m *Manager) runDue(e *entry) {
 	if m.isClosing() {
