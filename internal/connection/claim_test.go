@@ -277,6 +277,22 @@ func TestStoreOutage(t *testing.T) {
 			}
 		})
 	})
+	t.Run("a newer result of another process stays", func(t *testing.T) {
+		in(t, func(t *testing.T, b *bench) {
+			b.store.failWith(down)
+			b.useFor(t, "acme", 31*time.Minute, 30*time.Second) // refreshed without a claim
+			b.store.configure(func() { b.store.fail = nil })
+			b.store.set(func(r *connection.Record) {
+				r.AccessToken = secret.New("of another")
+				r.IssuedAt, r.ExpiresAt = time.Now(), time.Now().Add(30*time.Minute)
+			}, "acme")
+			time.Sleep(10 * time.Second)
+			if got := b.store.get("acme").AccessToken.Reveal(); got != "of another" {
+				t.Errorf("%s was written over a newer token", got)
+			}
+			b.want(t, "acme", "of another")
+		})
+	})
 	t.Run("the store vanishes between claim and result", func(t *testing.T) {
 		in(t, func(t *testing.T, b *bench) {
 			b.provider.set(func() { b.provider.rotating = true })

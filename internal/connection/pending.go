@@ -100,6 +100,10 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 		return stored, nil // written, and somebody wrote after it
 	case stored.Generation != p.record.Generation, stored.Status == StatusDisconnected:
 		return stored, nil
+	case stored.RefreshToken.Equal(p.record.RefreshToken) && stored.IssuedAt.After(p.record.IssuedAt):
+		// The refresh token does not rotate, and another process used it
+		// since: what it got lives longer. If clocks differ, either will do.
+		return stored, nil
 	case !stored.RefreshToken.Equal(p.used):
 		// Another process traded the same refresh token, or a later one.
 		m.emitFor(stored.Record, Event{Kind: EventDoubleRefresh})
