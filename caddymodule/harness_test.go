@@ -59,16 +59,11 @@ type harness struct {
 }
 
 // harnessOption changes a harness before Caddy starts.
-type harnessOption func(h *harness, o *sandbox.Options)
-
-// withSandbox changes the sandbox's options.
-func withSandbox(change func(*sandbox.Options)) harnessOption {
-	return func(_ *harness, o *sandbox.Options) { change(o) }
-}
+type harnessOption func(h *harness)
 
 // withAdmin starts Caddy's admin API, on a unix socket; see [harness.Admin].
 func withAdmin() harnessOption {
-	return func(h *harness, _ *sandbox.Options) { h.admin = true }
+	return func(h *harness) { h.admin = true }
 }
 
 // startCaddy starts a sandbox and a Caddy with the given Caddyfile, in which
@@ -87,12 +82,11 @@ func startCaddy(t *testing.T, text string, options ...harnessOption) *harness {
 func newHarness(t *testing.T, options ...harnessOption) *harness {
 	t.Helper()
 	h := &harness{t: t, Dir: t.TempDir(), Logs: new(lockedBuffer)}
-	var o sandbox.Options
 	for _, option := range options {
-		option(h, &o)
+		option(h)
 	}
 	var err error
-	if h.Sandbox, err = sandbox.New(o); err != nil {
+	if h.Sandbox, err = sandbox.New(sandbox.Options{}); err != nil {
 		t.Fatalf("making sandbox: %v", err)
 	}
 	h.sandboxServer = httptest.NewServer(h.Sandbox)
@@ -104,7 +98,7 @@ func newHarness(t *testing.T, options ...harnessOption) *harness {
 	t.Setenv("CALLER_KEY", testCallerKey)
 	// Caddy's data directory, where the store's key is made.
 	t.Setenv("XDG_DATA_HOME", filepath.Join(h.Dir, "data"))
-	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil {
+	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil { //nolint:usetesting // a test's own directory may be too deep for a socket
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(h.socketDir) })

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/certmagic"
@@ -100,7 +101,7 @@ func (h newestHandler) handler() slog.Handler {
 }
 
 func (h newestHandler) with(step func(slog.Handler) slog.Handler) slog.Handler {
-	return newestHandler{logs: h.logs, steps: append(h.steps[:len(h.steps):len(h.steps)], step)}
+	return newestHandler{logs: h.logs, steps: append(slices.Clip(h.steps), step)}
 }
 
 // Enabled implements [slog.Handler].

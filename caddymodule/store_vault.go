@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -245,7 +246,7 @@ func (a *VaultAuth) check() error {
 			return missing("role_id")
 		}
 		if a.SecretID != "" && a.SecretIDFile != "" {
-			return fmt.Errorf("auth approle: give secret_id or secret_id_file, not both")
+			return errors.New("auth approle: give secret_id or secret_id_file, not both")
 		}
 		if a.SecretID == "" && a.SecretIDFile == "" {
 			return missing("secret_id or secret_id_file")
