@@ -34,6 +34,10 @@ type App struct {
 	// which is Caddy's own storage, encrypted.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=hubspot.stores inline_key=type"`
 
+	// Encrypted copies of the connections on this machine, for a start while
+	// the store is down. Default: none.
+	FallbackCache *FallbackCache `json:"fallback_cache,omitempty"`
+
 	// The HubSpot apps, by the name under which callers and directives
 	// know them. Names compare without regard to case.
 	Apps map[string]*appconfig.App `json:"apps,omitempty"`

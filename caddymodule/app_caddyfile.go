@@ -39,6 +39,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    store     <name> [<arguments...>] {
 //	        …
 //	    }
+//	    fallback_cache <folder> {
+//	        key     <placeholder>
+//	        max_age <duration>
+//	    }
 //	    app       <name> {
 //	        client_id          <id>
 //	        client_secret      <placeholder>
@@ -76,11 +80,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("hubspot: takes no value, but a block of settings")
 	}
 	err := parseBlock(d, "hubspot", map[string]setting{
-		"store":     {parse: a.parseStore},
-		"app":       {parse: a.parseApp, repeatable: true},
-		"apps_file": textSetting(&a.AppsFile),
-		"caller":    {parse: a.parseCaller, repeatable: true},
-		"endpoints": {parse: a.Endpoints.unmarshalCaddyfile},
+		"store":          {parse: a.parseStore},
+		"fallback_cache": {parse: a.parseFallback},
+		"app":            {parse: a.parseApp, repeatable: true},
+		"apps_file":      textSetting(&a.AppsFile),
+		"caller":         {parse: a.parseCaller, repeatable: true},
+		"endpoints":      {parse: a.Endpoints.unmarshalCaddyfile},
 	})
 	if err != nil {
 		return err
@@ -108,6 +113,11 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 	}
 	a.StoreRaw = caddyconfig.JSONModuleObject(unmarshaler, "type", name, nil)
 	return nil
+}
+
+func (a *App) parseFallback(d *caddyfile.Dispenser) error {
+	a.FallbackCache = new(FallbackCache)
+	return a.FallbackCache.unmarshalCaddyfile(d)
 }
 
 func (a *App) parseApp(d *caddyfile.Dispenser) error {

@@ -33,6 +33,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionStore(ctx); err != nil {
 		return err
 	}
+	if a.FallbackCache != nil {
+		if err := a.FallbackCache.provision(repl); err != nil {
+			return err
+		}
+	}
 	if err := a.provisionObserver(ctx); err != nil {
 		return err
 	}
@@ -207,6 +212,7 @@ func (a *App) newHubApp(name string, settings appconfig.Resolved) (*hubApp, erro
 			NextSecret: settings.ClientSecretNext,
 		},
 		stored:       settings.CredentialsPath,
+		fallback:     a.FallbackCache,
 		refreshCount: settings.RefreshQuota.Count,
 		refreshPer:   settings.RefreshQuota.Per,
 	}, a.store, a.metrics, a.observer)

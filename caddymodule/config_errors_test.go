@@ -27,10 +27,15 @@ func TestWrongCaddyfile(t *testing.T) {
 		want  string
 	}{
 		{"no app", "", 0, "no app is configured"},
-		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, caller, endpoints, store`},
+		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, caller, endpoints, fallback_cache, store`},
 		{"apps_file without a file", "apps_file", 1, "apps_file: give exactly one value"},
 		{"apps_file twice", "apps_file a.yaml\n apps_file b.yaml", 2, "apps_file is given twice"},
 		{"apps_file with two files", "apps_file a.yaml b.yaml", 1, "apps_file: give exactly one value"},
+
+		{"fallback_cache without a folder", "fallback_cache {\n key {env.K}\n }", 1, "fallback_cache: give one folder"},
+		{"fallback_cache without a key", plainApp + "fallback_cache /tmp/x {\n max_age 1h\n }", 7, "fallback_cache: key is missing"},
+		{"fallback_cache with a literal key", plainApp + "fallback_cache /tmp/x {\n key abc\n }", 6, "key: write it as a placeholder"},
+		{"fallback_cache with a bad age", plainApp + "fallback_cache /tmp/x {\n key {env.K}\n max_age 0\n }", 7, `max_age: "0" is not a duration above zero`},
 
 		{"app without a name", "app {\n client_id x\n }", 1, "app: give exactly one name"},
 		{"app with two names", "app a b {\n client_id x\n }", 1, "app: give exactly one name"},
@@ -182,6 +187,7 @@ func TestWrongValues(t *testing.T) {
 		{"empty endpoint", plainApp + "endpoints {\n api {env.NO_SUCH}\n }", "endpoints: api: evaluated placeholder {env.NO_SUCH} is empty"},
 
 		{"encryption key too short", plainApp + "store caddy {\n encryption_key {env.SHORT}\n }", "encryption_key:"},
+		{"fallback key too short", plainApp + "fallback_cache /tmp/x {\n key {env.SHORT}\n }", "fallback_cache: key:"},
 		{"encryption key missing", plainApp + "store caddy {\n encryption_key {env.NO_SUCH}\n }", "encryption_key: evaluated placeholder {env.NO_SUCH} is empty"},
 		{"key file open to others", plainApp + "store caddy {\n key_file DIR/open.key\n }", "key_file:"},
 		{"vault token missing", plainApp + "store vault https://v:8200 {\n auth token {env.NO_SUCH}\n }", "auth: token: evaluated placeholder {env.NO_SUCH} is empty"},

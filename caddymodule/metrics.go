@@ -62,8 +62,14 @@ func newMetrics() *metrics {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .5, 1, 3}, "store", "operation", "result"),
 		appAlarm: gauge("app_alarm", "1 while something is wrong with a whole app, see reason.",
 			"app", "reason"),
-		connections: &connectionCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
-			"Connections that this process has in memory, by status.", []string{"app", "status"}, nil)},
+		connections: &connectionCounts{
+			desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
+				"Connections that this process has in memory, by status.", []string{"app", "status"}, nil),
+			pending: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "pending_writes"),
+				"Connections whose newest tokens are in memory only, because the store does not take them.", []string{"app"}, nil),
+			timeLeft: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "time_left_seconds"),
+				"Time until the first connection in use has no valid access token, if no refresh worked from now on.", []string{"app"}, nil),
+		},
 	}
 }
 
@@ -125,6 +131,8 @@ func (m *metrics) event(e connection.Event) {
 // asked.
 type connectionCounts struct {
 	desc     *prometheus.Desc
+	pending  *prometheus.Desc
+	timeLeft *prometheus.Desc
 	managers sync.Map // of *connection.Manager to the app's name
 }
 
@@ -135,16 +143,35 @@ func (c *connectionCounts) add(app string, m *connection.Manager) (remove func()
 }
 
 // Describe implements [prometheus.Collector].
-func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.desc
+	descs <- c.pending
+	descs <- c.timeLeft
+}
 
 // Collect implements [prometheus.Collector].
 func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 	// After a change of settings an app has two managers for a moment.
 	sums := make(map[[2]string]int)
-	for manager, app := range c.managers.Range {
-		for status, n := range manager.(*connection.Manager).Known() {
-			sums[[2]string{app.(string), string(status)}] += n
+	pending := make(map[string]int)
+	timeLeft := make(map[string]time.Duration)
+	for key, value := range c.managers.Range {
+		manager, app := key.(*connection.Manager), value.(string)
+		for status, n := range manager.Known() {
+			sums[[2]string{app, string(status)}] += n
 		}
+		pending[app] += manager.Pending()
+		if left, ok := manager.TimeLeft(); ok {
+			if least, known := timeLeft[app]; !known || left < least {
+				timeLeft[app] = left
+			}
+		}
+	}
+	for app, n := range pending {
+		collected <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(n), app)
+	}
+	for app, left := range timeLeft {
+		collected <- prometheus.MustNewConstMetric(c.timeLeft, prometheus.GaugeValue, left.Seconds(), app)
 	}
 	for labels, n := range sums {
 		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), labels[0], labels[1])

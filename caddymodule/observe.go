@@ -104,9 +104,9 @@ func eventMessage(kind connection.EventKind) string {
 	case connection.EventWriteRecovered:
 		return "pending tokens are in the store now"
 	case connection.EventFallbackUsed:
-		return "the store is down: using the copy of the connection"
+		return "the store is down: using the copy of the connection in fallback_cache"
 	case connection.EventFallbackFailed:
-		return "the copy of the connection cannot be written or read"
+		return "fallback_cache cannot be used"
 	case connection.EventAppAlarm:
 		return "something is wrong with the app as a whole"
 	case connection.EventAppAlarmCleared:

@@ -23,6 +23,7 @@ type managerSettings struct {
 	// they are instead.
 	static       hubspot.Credentials
 	stored       string
+	fallback     *FallbackCache
 	refreshCount int
 	refreshPer   time.Duration
 }
@@ -33,6 +34,7 @@ func (s managerSettings) key(store *pooledStore) poolKey {
 		add("app", s.app).
 		add("endpoints", s.endpoints.API, s.endpoints.Version).
 		add("credentials", s.static.ClientID, s.static.Secret.Reveal(), s.static.NextSecret.Reveal(), s.stored).
+		add("fallback_cache", s.fallback.identity()...).
 		add("refresh_quota", strconv.Itoa(s.refreshCount), s.refreshPer.String()).
 		key()
 }
@@ -73,6 +75,12 @@ func newPooledManager(key poolKey, s managerSettings, store *pooledStore, m *met
 	if err != nil {
 		return nil, err
 	}
+	var fallback connection.Fallback
+	if s.fallback != nil {
+		if fallback, err = s.fallback.open(); err != nil {
+			return nil, err
+		}
+	}
 	if p.releaseStore, err = store.hold(); err != nil {
 		return nil, err
 	}
@@ -82,6 +90,7 @@ func newPooledManager(key poolKey, s managerSettings, store *pooledStore, m *met
 		App:          s.app,
 		Store:        &measuredStore{Store: store.store, name: store.name, metrics: m},
 		Provider:     provider,
+		Fallback:     fallback,
 		RefreshCount: s.refreshCount,
 		RefreshPer:   s.refreshPer,
 		Owner:        owner,

@@ -33,9 +33,11 @@ type endpointStatus struct {
 }
 
 type appStatus struct {
-	Name        string                `json:"name"`
-	RedirectURI string                `json:"redirectUri"`
-	Alarms      map[string]alarmSince `json:"alarms,omitempty"`
+	Name        string `json:"name"`
+	RedirectURI string `json:"redirectUri"`
+	// PendingWrites are connections whose newest tokens are in memory only.
+	PendingWrites int                   `json:"pendingWrites"`
+	Alarms        map[string]alarmSince `json:"alarms,omitempty"`
 }
 
 type alarmSince struct {
@@ -56,7 +58,7 @@ func (a *App) status(ctx context.Context) statusReport {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.hubApps)) {
 		hub := a.hubApps[name]
-		app := appStatus{Name: name, RedirectURI: hub.settings.RedirectURI}
+		app := appStatus{Name: name, RedirectURI: hub.settings.RedirectURI, PendingWrites: hub.manager.Pending()}
 		for reason, since := range hub.manager.Alarms() {
 			if app.Alarms == nil {
 				app.Alarms = make(map[string]alarmSince)
@@ -68,13 +70,19 @@ func (a *App) status(ctx context.Context) statusReport {
 	return report
 }
 
-// notReady returns the reasons for which new connections cannot be served.
-// What is in memory already is served all the same.
+// notReady returns the reasons for which the service is degraded: connections
+// that are not in memory cannot be served, or new tokens are only there.
 func (a *App) notReady(ctx context.Context) []string {
+	var reasons []string
 	if err := a.store.probe(ctx); err != nil {
-		return []string{fmt.Sprintf("store %s: %v", a.store.name, err)}
+		reasons = append(reasons, fmt.Sprintf("store %s: %v", a.store.name, err))
 	}
-	return nil
+	for _, name := range slices.Sorted(maps.Keys(a.hubApps)) {
+		if n := a.hubApps[name].manager.Pending(); n > 0 {
+			reasons = append(reasons, fmt.Sprintf("app %s: the newest tokens of %d connections are in memory only, the store has not taken them yet", name, n))
+		}
+	}
+	return reasons
 }
 
 // healthyStore is a store that can say whether it can be used now.

@@ -1,5 +1,7 @@
 package connection
 
+import "time"
+
 // Known counts the connections that are in memory by their status: those
 // that this process has read or written lately. It looks at each of them.
 func (m *Manager) Known() map[Status]int {
@@ -11,4 +13,33 @@ func (m *Manager) Known() map[Status]int {
 		return true
 	})
 	return counts
+}
+
+// TimeLeft is how long it would be until the first connection in use has no
+// valid access token any more, if no refresh worked from now on: the time
+// that operators have to end an outage. ok is false if none is in use.
+func (m *Manager) TimeLeft() (left time.Duration, ok bool) {
+	m.cache.each(func(e *entry, v *view) bool {
+		if v.Status != StatusActive || v.missing || !e.usedSince(v.IssuedAt) {
+			return true
+		}
+		if until := max(time.Until(v.ExpiresAt), 0); !ok || until < left {
+			left, ok = until, true
+		}
+		return true
+	})
+	return left, ok
+}
+
+// Pending counts the connections whose newest tokens are in memory only,
+// because the store has not taken them yet.
+func (m *Manager) Pending() int {
+	pending := 0
+	m.cache.each(func(e *entry, _ *view) bool {
+		if e.hasPending() {
+			pending++
+		}
+		return true
+	})
+	return pending
 }
