@@ -39,6 +39,9 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 	if err != nil {
 		return nil, nil, badRequest(err)
 	}
+	if err := checkMethod(e.method); err != nil {
+		return nil, nil, err
+	}
 	if c.user == "" {
 		c.user = e.user
 	}

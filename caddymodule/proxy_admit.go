@@ -74,8 +74,8 @@ func checkUpgrade(r *http.Request) error {
 // or the setting says.
 func (p *Proxy) readTarget(c *call, r *http.Request) error {
 	c.method = r.Method
-	if r.Method == http.MethodConnect {
-		return badRequest(errors.New("the sidecar is no forward proxy; ask it for HubSpot's paths"))
+	if err := checkMethod(r.Method); err != nil {
+		return err
 	}
 	t, err := targetOf(r)
 	if err != nil {
@@ -94,6 +94,18 @@ func (p *Proxy) readTarget(c *call, r *http.Request) error {
 	return nil
 }
 
+// checkMethod refuses the methods that are not for the resource itself, in
+// any case: there are servers that do not regard it.
+func checkMethod(method string) error {
+	switch {
+	case strings.EqualFold(method, "CONNECT"):
+		return badRequest(errors.New("the sidecar is no forward proxy; ask it for HubSpot's paths"))
+	case strings.EqualFold(method, "TRACE"), strings.EqualFold(method, "TRACK"):
+		return apierror.New(apierror.EndpointBlocked, method+" would send the access token back, so it is not passed on.")
+	}
+	return nil
+}
+
 // judge checks a call that is known in full.
 func (p *Proxy) judge(c *call) error {
 	if c.user == "" {
@@ -101,9 +113,6 @@ func (p *Proxy) judge(c *call) error {
 	}
 	if err := checkUser(c.user); err != nil {
 		return badRequest(err)
-	}
-	if strings.EqualFold(c.method, "TRACE") || strings.EqualFold(c.method, "TRACK") {
-		return apierror.New(apierror.EndpointBlocked, "TRACE would send the access token back, so it is not passed on.")
 	}
 	readings, err := access.Readings(c.target.path)
 	if err != nil {

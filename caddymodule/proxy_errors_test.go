@@ -135,7 +135,7 @@ func TestRequestsAreChecked(t *testing.T) {
 		{"WebSocket", "GET /crm/x", []string{acme, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x"}, "bad_request", "WebSockets"},
 		{"forward proxy", "CONNECT localhost:80", []string{acme}, "bad_request", "forward proxy"},
 		{"TRACE", "TRACE /crm/x", []string{acme}, "endpoint_blocked", "TRACE"},
-		{"trace", "trace /crm/x", []string{acme}, "endpoint_blocked", "TRACE"},
+		{"trace", "trace /crm/x", []string{acme}, "endpoint_blocked", "access token"},
 		{"envelope with GET", "GET /raw/hbdev", []string{acme}, "bad_request", "POST"},
 		{"envelope of another app", "POST /raw/other", []string{acme}, "bad_request", "/raw/hbdev"},
 	} {
@@ -305,13 +305,28 @@ func TestTokensThatCannotBeHad(t *testing.T) {
 	}
 }
 
-func TestUpstreamFaults(t *testing.T) {
+// nobodyAt returns an address at which nobody listens.
+func nobodyAt(t *testing.T) string {
+	t.Helper()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := "http://" + closed.Addr().String()
-	_ = closed.Close()
+	defer closed.Close()
+	return "http://" + closed.Addr().String()
+}
+
+func TestStoreDown(t *testing.T) {
+	t.Setenv("VAULT_TEST_TOKEN", "a-token-that-is-never-sent")
+	h := startCaddy(t, hubspotCaddyfile("store vault "+nobodyAt(t)+" {\n auth token {env.VAULT_TEST_TOKEN}\n }", "hubspot_proxy hbdev"))
+	got := h.Get("/crm/x", "acme")
+	if e := wantOwnError(t, got, 503, "store_unavailable"); got.Header.Get("Retry-After") == "" || e.Links != nil {
+		t.Errorf("Retry-After %q, links %v", got.Header.Get("Retry-After"), e.Links)
+	}
+}
+
+func TestUpstreamFaults(t *testing.T) {
+	nobody := nobodyAt(t)
 	hangUp := newWireServer(t, func(_ io.Writer, _ *wireMessage, more func() error) error {
 		_ = more()
 		return errHangUp
