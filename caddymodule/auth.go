@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -138,7 +139,7 @@ func (a *Auth) provisionAddresses(repl *caddy.Replacer) error {
 			return fmt.Errorf("sign_in %q: %w", text, err)
 		}
 		if !a.sessions {
-			return fmt.Errorf("sign_in: needs the setting user, which says who has signed in")
+			return errors.New("sign_in: needs the setting user, which says who has signed in")
 		}
 	}
 	patterns := make([]string, 0, len(a.ReturnTo))

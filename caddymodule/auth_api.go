@@ -44,7 +44,7 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 		if err.Status == http.StatusMethodNotAllowed {
 			h.Set("Allow", allowedMethods(path.endpoint))
 		}
-		a.logAPIError(r, path, err)
+		a.logAPIError(path, err)
 		err.ServeHTTP(w, r)
 	case content == nil:
 		w.WriteHeader(http.StatusNoContent)
@@ -54,7 +54,7 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 }
 
 // logAPIError writes down what the caller is not told.
-func (a *Auth) logAPIError(r *http.Request, path authPath, err *apierror.Error) {
+func (a *Auth) logAPIError(path authPath, err *apierror.Error) {
 	line := a.logger.Check(answerLevel(err.Status), "caller's request refused")
 	if line == nil {
 		return

@@ -29,83 +29,135 @@ const startOver = "Go back to the application and press its Connect to HubSpot b
 
 // The reasons.
 var (
-	refusedNoState = refusal{outcome: "no_state", kind: apierror.BadRequest,
+	refusedNoState = refusal{
+		outcome: "no_state", kind: apierror.BadRequest,
 		title: "Please start from the application",
-		text:  "HubSpot sent you here without the mark that this site puts on every install, so it is not known whom to connect. Nothing has been connected. " + startOver}
-	refusedEmpty = refusal{outcome: "incomplete", kind: apierror.BadRequest,
+		text:  "HubSpot sent you here without the mark that this site puts on every install, so it is not known whom to connect. Nothing has been connected. " + startOver,
+	}
+	refusedEmpty = refusal{
+		outcome: "incomplete", kind: apierror.BadRequest,
 		title: "Please start from the application",
-		text:  "This is the address to which HubSpot sends people back, and what HubSpot would have added to it is missing. " + startOver}
-	refusedQuery = refusal{outcome: "bad_query", kind: apierror.BadRequest,
+		text:  "This is the address to which HubSpot sends people back, and what HubSpot would have added to it is missing. " + startOver,
+	}
+	refusedQuery = refusal{
+		outcome: "bad_query", kind: apierror.BadRequest,
 		title: "This address is not complete",
-		text:  "Its query is damaged or holds something twice. " + startOver}
-	refusedMalformed = refusal{outcome: "state_malformed", kind: apierror.BadRequest,
+		text:  "Its query is damaged or holds something twice. " + startOver,
+	}
+	refusedMalformed = refusal{
+		outcome: "state_malformed", kind: apierror.BadRequest,
 		title: "This link is not valid",
-		text:  "Its state is none that this site has made, or it was cut off or changed on the way. " + startOver}
-	refusedExpired = refusal{outcome: "state_expired", kind: apierror.BadRequest,
+		text:  "Its state is none that this site has made, or it was cut off or changed on the way. " + startOver,
+	}
+	refusedExpired = refusal{
+		outcome: "state_expired", kind: apierror.BadRequest,
 		title: "This link has expired",
-		text:  "Connecting has to be finished within ten minutes. " + startOver}
-	refusedWrongApp = refusal{outcome: "state_wrong_app", kind: apierror.BadRequest,
+		text:  "Connecting has to be finished within ten minutes. " + startOver,
+	}
+	refusedWrongApp = refusal{
+		outcome: "state_wrong_app", kind: apierror.BadRequest,
 		title: "This link belongs to another app",
-		text:  "Its state was made for another HubSpot app than the one that this address belongs to. " + startOver}
-	refusedWrongBrowser = refusal{outcome: "state_wrong_browser", kind: apierror.BadRequest,
+		text:  "Its state was made for another HubSpot app than the one that this address belongs to. " + startOver,
+	}
+	refusedWrongBrowser = refusal{
+		outcome: "state_wrong_browser", kind: apierror.BadRequest,
 		title: "This install was started in another browser",
-		text:  "It has to be finished in the browser, and under the name of this site, with which it was started. Finish it there, or start again here. If cookies are blocked, allow them for this site."}
-	refusedUsed = refusal{outcome: "state_used", kind: apierror.BadRequest,
+		text:  "It has to be finished in the browser, and under the name of this site, with which it was started. Finish it there, or start again here. If cookies are blocked, allow them for this site.",
+	}
+	refusedUsed = refusal{
+		outcome: "state_used", kind: apierror.BadRequest,
 		title: "This link has been used already",
-		text:  "Each link connects once. If HubSpot is connected, there is nothing left to do; otherwise start again from the application."}
-	refusedCode = refusal{outcome: "bad_code", kind: apierror.BadRequest,
+		text:  "Each link connects once. If HubSpot is connected, there is nothing left to do; otherwise start again from the application.",
+	}
+	refusedCode = refusal{
+		outcome: "bad_code", kind: apierror.BadRequest,
 		title: "HubSpot no longer accepts this install",
-		text:  "The code that HubSpot gave is used, expired, or belongs to another request. " + startOver}
-	refusedDenied = refusal{outcome: "denied", kind: apierror.BadRequest,
+		text:  "The code that HubSpot gave is used, expired, or belongs to another request. " + startOver,
+	}
+	refusedDenied = refusal{
+		outcome: "denied", kind: apierror.BadRequest,
 		title: "HubSpot did not connect the app",
-		text:  "Nothing has been connected. If this was not intended, go back to the application and try again, with a HubSpot user who may install apps."}
-	refusedPortal = refusal{outcome: "portal_change", kind: "portal_change", status: http.StatusConflict,
+		text:  "Nothing has been connected. If this was not intended, go back to the application and try again, with a HubSpot user who may install apps.",
+	}
+	refusedPortal = refusal{
+		outcome: "portal_change", kind: "portal_change", status: http.StatusConflict,
 		title: "This is another HubSpot account",
-		text:  "The connection belongs to another HubSpot account than the one you chose, and it was left as it is. Start again and choose the account that is connected, or ask for a link that allows changing accounts."}
-	refusedApp = refusal{outcome: "app_misconfigured", kind: apierror.AppMisconfigured,
+		text:  "The connection belongs to another HubSpot account than the one you chose, and it was left as it is. Start again and choose the account that is connected, or ask for a link that allows changing accounts.",
+	}
+	refusedApp = refusal{
+		outcome: "app_misconfigured", kind: apierror.AppMisconfigured,
 		title: "This app is not set up correctly",
-		text:  "HubSpot does not accept the app's own settings. Nothing has been connected. Trying again will not help until an operator of this site has looked at the app's client id, client secret and redirect address."}
-	refusedUnreachable = refusal{outcome: "hubspot_unreachable", kind: apierror.UpstreamUnreachable,
+		text:  "HubSpot does not accept the app's own settings. Nothing has been connected. Trying again will not help until an operator of this site has looked at the app's client id, client secret and redirect address.",
+	}
+	refusedUnreachable = refusal{
+		outcome: "hubspot_unreachable", kind: apierror.UpstreamUnreachable,
 		title: "HubSpot cannot be reached",
-		text:  "HubSpot did not answer as it should, so nothing has been connected. Wait a moment, go back to the application and try again."}
-	refusedTimeout = refusal{outcome: "hubspot_timeout", kind: apierror.UpstreamTimeout,
+		text:  "HubSpot did not answer as it should, so nothing has been connected. Wait a moment, go back to the application and try again.",
+	}
+	refusedTimeout = refusal{
+		outcome: "hubspot_timeout", kind: apierror.UpstreamTimeout,
 		title: "HubSpot did not answer in time",
-		text:  "Nothing has been connected. Wait a moment, go back to the application and try again."}
-	refusedStore = refusal{outcome: "store_unavailable", kind: apierror.StoreUnavailable,
+		text:  "Nothing has been connected. Wait a moment, go back to the application and try again.",
+	}
+	refusedStore = refusal{
+		outcome: "store_unavailable", kind: apierror.StoreUnavailable,
 		title: "The connection cannot be stored at the moment",
-		text:  "The store in which connections are kept does not answer, so nothing has been connected. Wait a moment, go back to the application and try again."}
-	refusedRate = refusal{outcome: "rate_limited", kind: apierror.RateLimited,
+		text:  "The store in which connections are kept does not answer, so nothing has been connected. Wait a moment, go back to the application and try again.",
+	}
+	refusedRate = refusal{
+		outcome: "rate_limited", kind: apierror.RateLimited,
 		title: "Too many requests",
-		text:  "There were too many requests from your address. Wait a moment and try again."}
-	refusedMethod = refusal{outcome: "bad_method", kind: apierror.BadRequest, status: http.StatusMethodNotAllowed,
+		text:  "There were too many requests from your address. Wait a moment and try again.",
+	}
+	refusedMethod = refusal{
+		outcome: "bad_method", kind: apierror.BadRequest, status: http.StatusMethodNotAllowed,
 		title: "This address is for browsers",
-		text:  "It answers GET requests only."}
-	refusedBody = refusal{outcome: "body_refused", kind: apierror.BadRequest, status: http.StatusRequestEntityTooLarge,
+		text:  "It answers GET requests only.",
+	}
+	refusedBody = refusal{
+		outcome: "body_refused", kind: apierror.BadRequest, status: http.StatusRequestEntityTooLarge,
 		title: "This address takes no content",
-		text:  "The request has a body, which is not read here. Send it without."}
-	refusedQuerySize = refusal{outcome: "query_too_long", kind: apierror.BadRequest, status: http.StatusRequestURITooLong,
+		text:  "The request has a body, which is not read here. Send it without.",
+	}
+	refusedQuerySize = refusal{
+		outcome: "query_too_long", kind: apierror.BadRequest, status: http.StatusRequestURITooLong,
 		title: "This address is too long",
-		text:  "Its query is longer than what is read here. " + startOver}
-	refusedHeaderSize = refusal{outcome: "header_too_large", kind: apierror.BadRequest, status: http.StatusRequestHeaderFieldsTooLarge,
+		text:  "Its query is longer than what is read here. " + startOver,
+	}
+	refusedHeaderSize = refusal{
+		outcome: "header_too_large", kind: apierror.BadRequest, status: http.StatusRequestHeaderFieldsTooLarge,
 		title: "The request is too large",
-		text:  "Its headers are larger than what is read here. Deleting the cookies of this site may help."}
-	refusedSession = refusal{outcome: "no_session", kind: apierror.UserRequired,
+		text:  "Its headers are larger than what is read here. Deleting the cookies of this site may help.",
+	}
+	refusedSession = refusal{
+		outcome: "no_session", kind: apierror.UserRequired,
 		title: "Please sign in first",
-		text:  "It is not known who you are. Sign in to the application in this browser, then press its Connect to HubSpot button."}
-	refusedUser = refusal{outcome: "bad_user", kind: apierror.BadRequest,
+		text:  "It is not known who you are. Sign in to the application in this browser, then press its Connect to HubSpot button.",
+	}
+	refusedUser = refusal{
+		outcome: "bad_user", kind: apierror.BadRequest,
 		title: "You cannot be connected",
-		text:  "Your session gives a user identifier that cannot be used. An operator of this site has to look at the setting user of hubspot_auth."}
-	refusedDisabled = refusal{outcome: "not_enabled", kind: apierror.BadRequest, status: http.StatusNotFound,
+		text:  "Your session gives a user identifier that cannot be used. An operator of this site has to look at the setting user of hubspot_auth.",
+	}
+	refusedDisabled = refusal{
+		outcome: "not_enabled", kind: apierror.BadRequest, status: http.StatusNotFound,
 		title: "Connecting from the browser is not enabled here",
-		text:  "Start from the application. Operators: it is enabled by the setting user of hubspot_auth."}
-	refusedNoLinks = refusal{outcome: "no_install_links", kind: apierror.BadRequest, status: http.StatusNotFound,
+		text:  "Start from the application. Operators: it is enabled by the setting user of hubspot_auth.",
+	}
+	refusedNoLinks = refusal{
+		outcome: "no_install_links", kind: apierror.BadRequest, status: http.StatusNotFound,
 		title: "This app cannot be connected here",
-		text:  "It has no redirect_uri in the sidecar's configuration, and so no install links."}
-	refusedReturnTo = refusal{outcome: "bad_return_to", kind: apierror.BadRequest,
-		title: "The address to return to is not allowed"}
-	refusedReturnURL = refusal{outcome: "bad_return_url", kind: apierror.BadRequest,
+		text:  "It has no redirect_uri in the sidecar's configuration, and so no install links.",
+	}
+	refusedReturnTo = refusal{
+		outcome: "bad_return_to", kind: apierror.BadRequest,
+		title: "The address to return to is not allowed",
+	}
+	refusedReturnURL = refusal{
+		outcome: "bad_return_url", kind: apierror.BadRequest,
 		title: "The address to return to is not HubSpot's",
-		text:  "Browsers are sent on to HubSpot only. Start the install from HubSpot's marketplace again."}
+		text:  "Browsers are sent on to HubSpot only. Start the install from HubSpot's marketplace again.",
+	}
 )
 
 // reply makes the answer. The cause is for the log only.

@@ -24,10 +24,11 @@ func TestCredentials(t *testing.T) {
 	for _, mount := range []string{c.Mount, other} {
 		path := mount + "/hubspot-apps/hbdev"
 		eventually(t, "the new mount is ready", func() bool {
-			return 200 == status(t, v, v.RootToken, "PUT", mount+"/data/hubspot-apps/hbdev", map[string]any{
+			got := status(t, v, v.RootToken, "PUT", mount+"/data/hubspot-apps/hbdev", map[string]any{
 				"data":    map[string]any{"client_id": "id-of-" + mount, "client_secret": "s1"},
 				"options": map[string]any{"cas": 0},
 			})
+			return got == 200
 		})
 		got, err := s.Credentials(t.Context(), path)
 		if err != nil || got.ClientID != "id-of-"+mount || got.ClientSecret.Reveal() != "s1" || !got.ClientSecretNext.IsZero() || got.Version != 1 {

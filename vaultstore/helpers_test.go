@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,9 +100,7 @@ func appRole(t *testing.T, v *vaulttest.Server, options map[string]any) (*vaultt
 	t.Helper()
 	mount := v.Mount(t)
 	all := map[string]any{"token_policies": v.Policy(t, "sidecar.hcl", mount, "+"), "token_ttl": "1h"}
-	for name, value := range options {
-		all[name] = value
-	}
+	maps.Copy(all, options)
 	return v.AppRole(t, all), vaultstore.Config{Address: v.Address, Mount: mount}
 }
 

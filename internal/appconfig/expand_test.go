@@ -3,6 +3,7 @@ package appconfig_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -122,9 +123,7 @@ func TestExpandRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			env := map[string]string{}
 			for _, values := range []map[string]string{right, tc.env} {
-				for name, value := range values {
-					env[name] = value
-				}
+				maps.Copy(env, values)
 			}
 			got, err := valid(tc.change).Expand("hbdev", environment(env))
 			wrong, ok := errors.AsType[*appconfig.SettingError](err)

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -135,8 +136,6 @@ func (m *Manager) Alarms() map[AlarmReason]time.Time {
 	m.alarms.mu.Lock()
 	defer m.alarms.mu.Unlock()
 	lasting := make(map[AlarmReason]time.Time, len(m.alarms.raised))
-	for reason, since := range m.alarms.raised {
-		lasting[reason] = since
-	}
+	maps.Copy(lasting, m.alarms.raised)
 	return lasting
 }

@@ -245,19 +245,31 @@ func (k kind) shrink(t *testing.T, taken []int, failing *world, seed uint64) *wo
 // mutants are ways of breaking the protocol, as edits of its source. The
 // model test must fail with each.
 var mutants = []struct{ name, file, old, new string }{
-	{"claims are not respected", "refresh.go",
-		"if v.Claim != nil && !watch.lapsed(v, m.lease(v.Record)) {", "if false {"},
-	{"no claim is written", "claim.go",
-		"	return m.put(m.ctx, r, v.Version)", "	return Versioned{Record: r, Version: v.Version}, nil"},
-	{"claims are taken over too early", "claim.go",
-		"return time.Since(w.since) >= lease", "return time.Since(w.since) >= lease/30"},
-	{"no check-and-set", "claim.go",
+	{
+		"claims are not respected", "refresh.go",
+		"if v.Claim != nil && !watch.lapsed(v, m.lease(v.Record)) {", "if false {",
+	},
+	{
+		"no claim is written", "claim.go",
+		"	return m.put(m.ctx, r, v.Version)", "	return Versioned{Record: r, Version: v.Version}, nil",
+	},
+	{
+		"claims are taken over too early", "claim.go",
+		"return time.Since(w.since) >= lease", "return time.Since(w.since) >= lease/30",
+	},
+	{
+		"no check-and-set", "claim.go",
 		"version, err := m.config.Store.Save(ctx, r, based)",
-		"if stored, err := m.config.Store.Load(ctx, r.Key); err == nil {\n\t\tbased = stored.Version\n\t}\n\tversion, err := m.config.Store.Save(ctx, r, based)"},
-	{"a dead grant is believed without reading again", "refresh.go",
-		"if !stored.RefreshToken.Equal(tried.RefreshToken) {", "if false {"},
-	{"tokens in hand are dropped on a conflict", "pending.go",
-		"saved, err = m.resolve(ctx, p)", "saved, err = m.config.Store.Load(ctx, p.record.Key)"},
+		"if stored, err := m.config.Store.Load(ctx, r.Key); err == nil {\n\t\tbased = stored.Version\n\t}\n\tversion, err := m.config.Store.Save(ctx, r, based)",
+	},
+	{
+		"a dead grant is believed without reading again", "refresh.go",
+		"if !stored.RefreshToken.Equal(tried.RefreshToken) {", "if false {",
+	},
+	{
+		"tokens in hand are dropped on a conflict", "pending.go",
+		"saved, err = m.resolve(ctx, p)", "saved, err = m.config.Store.Load(ctx, p.record.Key)",
+	},
 	{"the result is given up after one try", "refresh.go", "		m.writeBehind(e)\n", "		e.drop()\n"},
 }
 

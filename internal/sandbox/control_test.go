@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
@@ -101,7 +102,9 @@ func TestOnlyThisMachineIsAnswered(t *testing.T) {
 		srv.Start()
 		defer srv.Close()
 		client := &http.Client{Transport: &http.Transport{
-			Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) },
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", path)
+			},
 		}}
 		defer client.CloseIdleConnections()
 		resp, err := client.Get("http://sandbox.internal/_sandbox/stats")
@@ -123,8 +126,10 @@ func TestOtherSitesCannotControlIt(t *testing.T) {
 		{"DELETE", "/_sandbox/faults", ""},
 	} {
 		for _, header := range [][]string{
-			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
-			{"Origin", "https://evil.example"}, {"Origin", "null"},
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Origin", "https://evil.example"},
+			{"Origin", "null"},
 		} {
 			if a := r.do(tt.method, tt.path, tt.body, header...); a.status != http.StatusForbidden {
 				t.Errorf("%s %s with %v: status %d, want 403", tt.method, tt.path, header, a.status)
