@@ -1,12 +1,14 @@
 package vaultstore
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
+	"github.com/hashicorp/vault/api"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -22,77 +24,65 @@ const (
 )
 
 // statusError is an answer that is no success. Its text is of a fixed set,
-// because Vault's own have paths in them.
-type statusError struct {
-	status int
-	reason string
+// because Vault's own and vault/api's have paths in them.
+type statusError struct{ *api.ResponseError }
+
+func (e statusError) Error() string {
+	return fmt.Sprintf("vault answered %d: %s", e.StatusCode, e.reason())
 }
 
-func (e *statusError) Error() string {
-	return fmt.Sprintf("vault answered %d: %s", e.status, e.reason)
-}
-
-// errNotVault is a body that Vault cannot have sent: a proxy's error page,
+// errNotVault is an answer that Vault cannot have sent: a proxy's error page,
 // for instance.
 var errNotVault = errors.New("the answer is not vault's; is the address right?")
 
-// texts returns the errors in the body, or false if it is not Vault's.
-func (a answer) texts() ([]string, bool) {
-	var body struct {
-		Errors []string `json:"errors"`
+// statusOf returns the status of a statusError, or 0.
+func statusOf(err error) int {
+	if e, ok := errors.AsType[statusError](err); ok {
+		return e.StatusCode
 	}
-	if json.Unmarshal(a.body, &body) != nil {
-		return nil, false
-	}
-	return body.Errors, true
+	return 0
 }
 
-func (a answer) says(text string) bool {
-	texts, _ := a.texts()
-	return strings.Contains(strings.Join(texts, "\n"), text)
+// says reports an answer with the status and the text.
+func says(err error, status int, text string) bool {
+	e, ok := errors.AsType[statusError](err)
+	return ok && e.StatusCode == status && e.says(text)
 }
 
 // isConflict reports a check-and-set that was refused. Vault has no status
 // of its own for it.
-func (a answer) isConflict() bool {
-	return a.status == http.StatusBadRequest && a.says(textConflict)
-}
+func isConflict(err error) bool { return says(err, http.StatusBadRequest, textConflict) }
 
 // isDamaged reports a record whose data Vault has lost.
-func (a answer) isDamaged() bool {
-	return a.status == http.StatusInternalServerError && a.says(textDamaged)
-}
+func isDamaged(err error) bool { return says(err, http.StatusInternalServerError, textDamaged) }
 
-// isOutage reports an answer that counts as a failure of Vault.
-func (a answer) isOutage() bool {
-	return a.status >= http.StatusInternalServerError && !a.isDamaged()
-}
-
-// isAbsent reports Vault's "there is nothing", as against "there is no such
-// mount", and a 404 of something else.
-func (a answer) isAbsent() bool {
-	texts, ok := a.texts()
-	return a.status == http.StatusNotFound && ok && len(texts) == 0
-}
-
-// err returns nil for a success and a statusError otherwise.
-func (a answer) err() error {
-	if a.status < 300 {
-		return nil
+// isOutage reports what counts as a failure of Vault.
+func isOutage(err error) bool {
+	if status := statusOf(err); status > 0 {
+		return status >= http.StatusInternalServerError && !isDamaged(err)
 	}
-	return &statusError{status: a.status, reason: a.reason()}
+	return err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, errNotVault)
 }
 
-func (a answer) reason() string {
+// isTemporary reports a failure that says nothing about what was asked.
+func isTemporary(err error) bool {
+	return isOutage(err) || statusOf(err) == http.StatusTooManyRequests
+}
+
+func (e statusError) says(text string) bool {
+	return strings.Contains(strings.Join(e.Errors, "\n"), text)
+}
+
+func (e statusError) reason() string {
 	switch {
-	case a.says(textSealed):
+	case e.says(textSealed):
 		return "vault is sealed"
-	case a.says(textUpgrading):
+	case e.says(textUpgrading):
 		return "the mount is still being set up"
-	case a.status == http.StatusBadRequest && a.says(textConflict):
+	case isConflict(e):
 		return "check-and-set did not match"
 	}
-	switch a.status {
+	switch e.StatusCode {
 	case http.StatusForbidden:
 		return "permission denied"
 	case http.StatusNotFound:
@@ -104,20 +94,19 @@ func (a answer) reason() string {
 	case http.StatusRequestEntityTooLarge:
 		return "the request is too large"
 	}
-	if _, ok := a.texts(); !ok {
+	if e.RawError {
 		return errNotVault.Error()
 	}
-	return strings.ToLower(http.StatusText(a.status))
+	return strings.ToLower(http.StatusText(e.StatusCode))
 }
 
 // loginReason returns Vault's own words about a login, which has no path in
 // it and helps the operator, without the credentials that were sent.
-func (a answer) loginReason(sent ...secret.Text) string {
-	texts, ok := a.texts()
-	if !ok || len(texts) == 0 {
-		return a.reason()
+func (e statusError) loginReason(sent ...secret.Text) string {
+	if e.RawError || len(e.Errors) == 0 {
+		return e.reason()
 	}
-	text := strings.Join(strings.Fields(strings.Join(texts, "; ")), " ")
+	text := strings.Join(strings.Fields(strings.Join(e.Errors, "; ")), " ")
 	for _, s := range sent {
 		if !s.IsZero() {
 			text = strings.ReplaceAll(text, s.Reveal(), "[redacted]")
@@ -128,12 +117,4 @@ func (a answer) loginReason(sent ...secret.Text) string {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
 	}
 	return text
-}
-
-// decode reads the body of a success into v.
-func (a answer) decode(v any) error {
-	if json.Unmarshal(a.body, v) != nil {
-		return errNotVault
-	}
-	return nil
 }

@@ -2,8 +2,11 @@ package vaultstore
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -25,8 +28,8 @@ func (l *appRoleLogin) login(ctx context.Context, c *client) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	body := map[string]string{"role_id": l.RoleID.Reveal(), "secret_id": secretID.Reveal()}
-	return post(ctx, c, request{path: "auth/" + l.Mount + "/login", body: body}, l.RoleID, secretID)
+	fields := map[string]any{"role_id": l.RoleID.Reveal(), "secret_id": secretID.Reveal()}
+	return logIn(ctx, c, c.as(secret.Text{}), l.Mount, fields, l.RoleID, secretID)
 }
 
 func (l *appRoleLogin) secretID(ctx context.Context, c *client) (secret.Text, error) {
@@ -67,56 +70,40 @@ func (l *appRoleLogin) creationPath() *regexp.Regexp {
 // unwrap trades the wrapping token for the secret id. The requests carry no
 // token of ours: an expired one would make Vault refuse them.
 func (l *appRoleLogin) unwrap(ctx context.Context, c *client, wrapping secret.Text) (secret.Text, error) {
-	a, err := c.send(ctx, request{
-		method: http.MethodPost, path: "sys/wrapping/lookup", body: map[string]string{"token": wrapping.Reveal()},
+	looked, err := ask(ctx, c, func() (*api.Secret, error) {
+		return c.as(secret.Text{}).Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": wrapping.Reveal()})
 	})
 	if err != nil {
-		return secret.Text{}, err
+		return secret.Text{}, l.wrappingError(err, wrapping)
 	}
-	var looked struct {
-		Data struct {
-			CreationPath string `json:"creation_path"`
-		} `json:"data"`
-	}
-	if err := l.wrappingAnswer(a, wrapping, &looked); err != nil {
-		return secret.Text{}, err
-	}
-	if !l.creationPath().MatchString(looked.Data.CreationPath) {
+	if !l.creationPath().MatchString(textOf(looked, "creation_path")) {
 		l.wrapping = wrapping
 		return secret.Text{}, refused("the response-wrapping token was not made by the secret-id endpoint of this login; " +
 			"somebody may have replaced it")
 	}
-	a, err = c.send(ctx, request{method: http.MethodPost, path: "sys/wrapping/unwrap", token: wrapping})
+	unwrapped, err := ask(ctx, c, func() (*api.Secret, error) {
+		return c.as(wrapping).Logical().UnwrapWithContext(ctx, wrapping.Reveal())
+	})
 	if err != nil {
-		return secret.Text{}, err
-	}
-	var unwrapped struct {
-		Data struct {
-			SecretID string `json:"secret_id"`
-		} `json:"data"`
-	}
-	if err := l.wrappingAnswer(a, wrapping, &unwrapped); err != nil {
-		return secret.Text{}, err
+		return secret.Text{}, l.wrappingError(err, wrapping)
 	}
 	l.wrapping = wrapping
-	if unwrapped.Data.SecretID == "" {
+	l.unwrapped = secret.New(textOf(unwrapped, "secret_id"))
+	if l.unwrapped.IsZero() {
 		return secret.Text{}, refused("the response-wrapping token held no secret id")
 	}
-	l.unwrapped = secret.New(unwrapped.Data.SecretID)
 	return l.unwrapped, nil
 }
 
-// wrappingAnswer decodes a success and remembers a wrapping token that is no
-// good any more.
-func (l *appRoleLogin) wrappingAnswer(a answer, wrapping secret.Text, v any) error {
+// wrappingError remembers a wrapping token that is no good any more.
+func (l *appRoleLogin) wrappingError(err error, wrapping secret.Text) error {
+	answer, ok := errors.AsType[statusError](err)
 	switch {
-	case a.status < 300:
-		return a.decode(v)
-	case a.isOutage() || a.status == http.StatusTooManyRequests:
-		return a.err()
-	case a.status == http.StatusBadRequest && a.says(textWrappingToken):
+	case !ok || isTemporary(err):
+		return err
+	case says(err, http.StatusBadRequest, textWrappingToken):
 		l.wrapping = wrapping
 		return errWrappingUsed()
 	}
-	return refused("unwrapping the secret id: vault answered %d: %s", a.status, a.loginReason(wrapping))
+	return refused("unwrapping the secret id: vault answered %d: %s", answer.StatusCode, answer.loginReason(wrapping))
 }

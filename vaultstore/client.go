@@ -1,117 +1,113 @@
 package vaultstore
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
-const (
-	// maxAnswer bounds what is read of an answer. The largest are
-	// listings, some 35 bytes per connection of a shard.
-	maxAnswer = 32 << 20
-	// backgroundTimeout bounds a login, which no request waits for longer
-	// than its own timeout.
-	backgroundTimeout = 10 * time.Second
-)
+// backgroundTimeout bounds a login, which no request waits for longer than
+// its own timeout.
+const backgroundTimeout = 10 * time.Second
 
 // errTimeout is the cause of a context that the store ended itself.
 var errTimeout = errors.New("vault did not answer in time")
 
-// client sends requests to Vault's API, once each.
+// client has what all calls of Vault share.
 type client struct {
-	base      url.URL
-	namespace string
-	timeout   time.Duration
-	pooled    *http.Client
-	// fresh makes a connection of its own for every request, with the
-	// client certificate as it is now.
-	fresh   *http.Client
+	timeout time.Duration
 	breaker *breaker
+	http    *http.Client
+	// base sends through http. It is never used itself, only copied by as:
+	// a copy that is made while the original is in use is a data race.
+	base *api.Client
+	// fresh makes a connection of its own for every request, with the
+	// client certificate as it is now. Logins use it, one at a time.
+	fresh *api.Client
 }
 
 func newClient(c Config) (*client, error) {
-	base, err := url.Parse(c.Address)
-	if err != nil {
-		return nil, errors.New("address is not a URL")
-	}
 	transport, err := newTransport(c.TLS)
 	if err != nil {
 		return nil, err
 	}
 	single := transport.Clone()
 	single.DisableKeepAlives = true
-	return &client{
-		base:      *base.JoinPath("v1"),
-		namespace: c.Namespace,
-		timeout:   c.Timeout,
-		pooled:    &http.Client{Transport: transport, CheckRedirect: checkRedirect},
-		fresh:     &http.Client{Transport: single, CheckRedirect: checkRedirect},
-	}, nil
-}
-
-// checkRedirect follows a standby to the active node, once, and never from
-// https to http.
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	status := req.Response.StatusCode
-	switch {
-	case len(via) > 1:
-		return errors.New("vault redirects more than once")
-	case status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect:
-		return fmt.Errorf("vault redirects with status %d", status)
-	case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
-		return errors.New("vault redirects from https to http")
+	pooled := &http.Client{Transport: answers{transport}, CheckRedirect: checkRedirect}
+	base, err := newAPI(c, pooled)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	fresh, err := newAPI(c, &http.Client{Transport: answers{single}, CheckRedirect: checkRedirect})
+	if err != nil {
+		return nil, err
+	}
+	return &client{timeout: c.Timeout, http: pooled, base: base, fresh: fresh}, nil
 }
 
-// request is one call of Vault's API.
-type request struct {
-	method string
-	// path is below /v1/, made of characters that need no escaping.
-	path  string
-	query string
-	token secret.Text
-	body  any
-	// fresh asks for a connection of its own.
-	fresh bool
-	// root leaves the namespace out.
-	root bool
+// newAPI returns a client of vault/api that has nothing from the environment.
+// It has no timeout, because contexts say whose patience ended, and it sends
+// once: a write that is sent again is in conflict with itself.
+func newAPI(c Config, hc *http.Client) (*api.Client, error) {
+	v, err := api.NewClient(&api.Config{
+		Address: c.Address, HttpClient: hc,
+		CheckRetry: func(context.Context, *http.Response, error) (bool, error) { return false, nil },
+	})
+	if err != nil {
+		return nil, errEnvironment()
+	}
+	v.ClearToken()
+	v.SetHeaders(http.Header{api.RequestHeaderName: {"true"}, "User-Agent": {"caddy-hubspot"}})
+	v.SetNamespace(c.Namespace)
+	v.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return v, nil
 }
 
-// answer is what Vault said, whatever the status.
-type answer struct {
-	status int
-	body   []byte
+// errEnvironment names the variables that can make api.NewClient fail,
+// whatever it is told. Its own error may quote their values.
+func errEnvironment() error {
+	set := slices.DeleteFunc([]string{
+		api.EnvVaultCACert, api.EnvVaultCACertBytes, api.EnvVaultCAPath, api.EnvVaultClientCert, api.EnvVaultClientKey,
+		api.EnvVaultClientTimeout, api.EnvVaultDisableRedirects, api.EnvVaultHeaders, api.EnvHTTPProxy, api.EnvVaultProxyAddr,
+		api.EnvVaultMaxRetries, api.EnvRateLimit, api.EnvVaultSkipVerify, api.EnvVaultSRVLookup,
+	}, func(name string) bool { return os.Getenv(name) == "" })
+	return fmt.Errorf("vault's client library reads the environment, of which nothing is used, and something there is malformed: "+
+		"correct or unset %s", strings.Join(set, ", "))
 }
 
-// send sends r unless Vault is known not to answer, and gives the outcome to
-// the breaker. It returns an error if there was no answer.
-func (c *client) send(ctx context.Context, r request) (answer, error) {
+// as returns a client for one call with a token, or with none.
+func (c *client) as(token secret.Text) *api.Client {
+	return c.base.WithRequestCallbacks(func(r *api.Request) { r.ClientToken = token.Reveal() })
+}
+
+// ask makes a call of vault/api unless Vault is known not to answer, and
+// gives the outcome to the breaker.
+func ask[T any](ctx context.Context, c *client, call func() (T, error)) (T, error) {
 	if err := c.breaker.allow(); err != nil {
-		return answer{}, err
+		var none T
+		return none, err
 	}
 	started := time.Now()
-	a, err := c.exchange(ctx, r)
+	got, err := call()
+	err = plain(ctx, err)
 	switch {
-	case err != nil && c.endedByCaller(ctx, started):
-	case err != nil:
-		c.breaker.failed(err)
-	case a.isOutage():
-		c.breaker.failed(a.err())
-	default:
+	case !isOutage(err):
 		c.breaker.succeeded()
+	case !c.endedByCaller(ctx, started):
+		c.breaker.failed(err)
 	}
-	return a, err
+	return got, err
 }
 
 // endedByCaller reports whether a failure says nothing about Vault because
@@ -120,67 +116,28 @@ func (c *client) endedByCaller(ctx context.Context, started time.Time) bool {
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout) && time.Since(started) < c.timeout/2
 }
 
-func (c *client) exchange(ctx context.Context, r request) (answer, error) {
-	req, err := c.newRequest(ctx, r)
-	if err != nil {
-		return answer{}, err
+// plain turns an error of vault/api into one that has no path in its text,
+// and says whose patience ended.
+func plain(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*api.ResponseError](err); ok {
+		return statusError{e}
 	}
-	hc := c.pooled
-	if r.fresh {
-		hc = c.fresh
+	if e, ok := errors.AsType[statusError](err); ok {
+		return e
 	}
-	resp, err := hc.Do(req)
-	if err != nil {
-		return answer{}, transportError(ctx, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return answer{}, transportError(ctx, err)
-	}
-	if len(body) > maxAnswer {
-		return answer{}, errors.New("vault's answer is too large")
-	}
-	return answer{status: resp.StatusCode, body: body}, nil
-}
-
-func (c *client) newRequest(ctx context.Context, r request) (*http.Request, error) {
-	var body io.Reader
-	if r.body != nil {
-		content, err := json.Marshal(r.body)
-		if err != nil {
-			return nil, errors.New("encoding the request to vault")
-		}
-		body = bytes.NewReader(content)
-	}
-	u := c.base.JoinPath(r.path)
-	u.RawQuery = r.query
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), body)
-	if err != nil {
-		return nil, errors.New("making the request to vault")
-	}
-	req.Header.Set("User-Agent", "caddy-hubspot")
-	// A Vault Agent may insist on this header, against forged requests.
-	req.Header.Set("X-Vault-Request", "true")
-	if c.namespace != "" && !r.root {
-		req.Header.Set("X-Vault-Namespace", c.namespace)
-	}
-	if !r.token.IsZero() {
-		req.Header.Set("X-Vault-Token", r.token.Reveal())
-	}
-	return req, nil
-}
-
-// transportError strips the URL, which has the path in it, and says whose
-// patience ended.
-func transportError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, api.ErrSecretNotFound):
+		return connection.ErrNotFound
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err
+	if e, ok := errors.AsType[*url.Error](err); ok && !errors.Is(err, errNotVault) {
+		return fmt.Errorf("asking vault: %w", e.Err)
 	}
-	return fmt.Errorf("asking vault: %w", err)
+	// The answer came, and vault/api could make nothing of it.
+	return errNotVault
 }
 
 // gaveUp is the error of a caller whose context ended while others asked
@@ -200,10 +157,4 @@ func unavailable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", connection.ErrUnavailable, err)
-}
-
-// close ends the idle connections.
-func (c *client) close() {
-	c.pooled.CloseIdleConnections()
-	c.fresh.CloseIdleConnections()
 }

@@ -21,7 +21,7 @@ const (
 
 // Config says where Vault is and how to log in to it. Address and Auth are
 // required. Nothing else, no environment variable in particular, has an
-// influence on the store.
+// influence on the store; but see the package's comment on malformed ones.
 type Config struct {
 	// Address is the URL of Vault, or of a Vault Agent or Proxy.
 	Address string

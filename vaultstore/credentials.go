@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -66,24 +68,24 @@ func (s *Store) credentials(ctx context.Context, path string) (Credentials, erro
 	if err != nil {
 		return Credentials{}, err
 	}
-	rest, ok := strings.CutPrefix(path, mount.Path+"/")
+	rest, ok := strings.CutPrefix(path, mount+"/")
 	if !ok {
 		return Credentials{}, fmt.Errorf("%w: the path ends at the mount", ErrBadCredentials)
 	}
-	body, err := s.get(ctx, mount.Path+"/data/"+rest)
+	got, err := s.get(ctx, mount, rest)
 	switch {
 	case errors.Is(err, connection.ErrNotFound):
 		return Credentials{}, fmt.Errorf("%w: there is no secret at the path", ErrBadCredentials)
 	case err != nil:
 		return Credentials{}, err
-	case body.isDeleted():
+	case got.Data == nil:
 		return Credentials{}, fmt.Errorf("%w: the secret's newest version is deleted", ErrBadCredentials)
 	}
-	return body.credentials()
+	return readCredentials(got)
 }
 
-func (k kvAnswer) credentials() (Credentials, error) {
-	fields, err := k.fields()
+func readCredentials(got *api.KVSecret) (Credentials, error) {
+	fields, err := fieldsOf(got)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("%w: %w", ErrBadCredentials, err)
 	}
@@ -96,6 +98,6 @@ func (k kvAnswer) credentials() (Credentials, error) {
 		ClientID:         fields[fieldClientID],
 		ClientSecret:     secret.New(fields[fieldClientSecret]),
 		ClientSecretNext: secret.New(fields[fieldClientSecretNext]),
-		Version:          k.Data.Metadata.Version,
+		Version:          uint64(got.VersionMetadata.Version),
 	}, nil
 }

@@ -1,11 +1,11 @@
 // Package vaultstore keeps connections in HashiCorp Vault (or OpenBao), in a
 // KV secrets engine of version 2. It knows Vault and not Caddy.
 //
-// It talks to Vault's HTTP API itself, with net/http. Vault's own client
-// takes part of its settings from VAULT_* environment variables whatever its
-// caller sets (a malformed one fails it, VAULT_TOKEN and VAULT_NAMESPACE come
-// back with every clone), retries writes, cleans paths and puts them into its
-// errors; here, nothing but [Config] counts.
+// It uses Vault's client library, github.com/hashicorp/vault/api. That reads
+// VAULT_* environment variables, such as VAULT_ADDR and VAULT_TOKEN; here
+// they have no effect, only [Config] counts. But a variable that the library
+// cannot read (VAULT_MAX_RETRIES=many, or VAULT_CACERT with a file that is
+// not there) makes [New] fail with an error that names it.
 //
 // # Layout
 //

@@ -2,10 +2,10 @@ package vaultstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
-	"slices"
-	"strconv"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
@@ -27,62 +27,35 @@ func (s *Store) erase(ctx context.Context, key connection.Key, keep uint64) erro
 	if err != nil {
 		return err
 	}
-	old, err := s.versionsBefore(ctx, key.App, id, keep)
+	path, err := s.paths.record(key.App, id)
+	if err != nil {
+		return err
+	}
+	old, err := s.versionsBefore(ctx, path, keep)
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	path, err := s.paths.record("destroy", key.App, id)
-	if err != nil {
-		return err
-	}
-	a, err := s.call(ctx, request{method: http.MethodPost, path: path, body: map[string]any{"versions": old}})
-	if err != nil {
-		return err
-	}
-	if err := a.err(); err != nil {
-		return unavailable(err)
-	}
-	return nil
+	_, err = call(ctx, s, func(v *api.Client) (struct{}, error) {
+		return struct{}{}, v.KVv2(s.config.Mount).Destroy(ctx, path, old)
+	})
+	return err
 }
 
 // versionsBefore returns the versions that still have content. They are asked
 // for, because Vault makes a storage write of each number that it is told to
 // destroy, and how many it keeps is the mount's affair.
-func (s *Store) versionsBefore(ctx context.Context, app, id string, keep uint64) ([]uint64, error) {
-	path, err := s.paths.record("metadata", app, id)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.call(ctx, request{method: http.MethodGet, path: path})
-	if err != nil {
-		return nil, err
-	}
-	if a.isAbsent() {
+func (s *Store) versionsBefore(ctx context.Context, path string, keep uint64) ([]int, error) {
+	all, err := call(ctx, s, func(v *api.Client) ([]api.KVVersionMetadata, error) {
+		return v.KVv2(s.config.Mount).GetVersionsAsList(ctx, path)
+	})
+	if errors.Is(err, connection.ErrNotFound) {
 		return nil, nil
 	}
-	if err := a.err(); err != nil {
-		return nil, unavailable(err)
-	}
-	var body struct {
-		Data struct {
-			Versions map[string]struct {
-				Destroyed bool `json:"destroyed"`
-			} `json:"versions"`
-		} `json:"data"`
-	}
-	if err := a.decode(&body); err != nil {
-		return nil, unavailable(err)
-	}
-	var old []uint64
-	for name, version := range body.Data.Versions {
-		number, err := strconv.ParseUint(name, 10, 64)
-		if err != nil {
-			return nil, unavailable(errNotVault)
-		}
-		if number < keep && !version.Destroyed {
-			old = append(old, number)
+	var old []int
+	for _, version := range all {
+		if uint64(version.Version) < keep && !version.Destroyed {
+			old = append(old, version.Version)
 		}
 	}
-	slices.Sort(old)
-	return old, nil
+	return old, err
 }

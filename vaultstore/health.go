@@ -3,8 +3,9 @@ package vaultstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 // Health reports why the store cannot do its work now, or nil: Vault down or
@@ -30,11 +31,9 @@ func (s *Store) Health(ctx context.Context) error {
 func (c *client) health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
 	defer cancel()
-	a, err := c.exchange(ctx, request{method: http.MethodGet, path: "sys/health", root: true})
-	if err != nil {
-		return err
-	}
-	switch a.status {
+	_, err := c.as(secret.Text{}).WithNamespace("").Logical().ReadWithContext(ctx, "sys/health")
+	err = plain(ctx, err)
+	switch statusOf(err) {
 	case 472:
 		return errors.New("vault is a disaster recovery secondary")
 	case 474:
@@ -46,8 +45,8 @@ func (c *client) health(ctx context.Context) error {
 	case 530:
 		return errors.New("vault's node was removed from its cluster")
 	}
-	if a.status >= http.StatusInternalServerError {
-		return fmt.Errorf("vault's health is %d", a.status)
+	if isOutage(err) {
+		return err
 	}
 	// Anything else comes from an active node, a standby, or a proxy that
 	// keeps sys/health to itself: the next request will tell.

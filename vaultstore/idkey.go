@@ -82,16 +82,16 @@ func (s *Store) fetchIDKey(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (s *Store) readIDKey(ctx context.Context, path string) ([]byte, error) {
-	body, err := s.get(ctx, path)
+	got, err := s.get(ctx, s.config.Mount, path)
 	switch {
 	case errors.Is(err, connection.ErrCorrupt):
 		return nil, unavailable(err)
 	case err != nil:
 		return nil, err
-	case body.isDeleted():
+	case got.Data == nil:
 		return nil, unavailable(errors.New("it was deleted; all connections of the app are lost without it: undelete it"))
 	}
-	fields, err := body.fields()
+	fields, err := fieldsOf(got)
 	if err != nil {
 		return nil, unavailable(err)
 	}

@@ -2,86 +2,77 @@ package vaultstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 
+	"github.com/hashicorp/vault/api"
+
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// kvAnswer is what reading a KV v2 secret gives. Data is null where the
-// newest version was deleted or destroyed.
-type kvAnswer struct {
-	Data struct {
-		Data     json.RawMessage `json:"data"`
-		Metadata struct {
-			Version uint64 `json:"version"`
-		} `json:"metadata"`
-	} `json:"data"`
+// textOf returns a field of an answer's data, or "" if it is no text.
+func textOf(got *api.Secret, name string) string {
+	if got == nil {
+		return ""
+	}
+	s, _ := got.Data[name].(string)
+	return s
 }
 
-func (k kvAnswer) isDeleted() bool {
-	return len(k.Data.Data) == 0 || string(k.Data.Data) == "null"
-}
-
-// fields returns the secret's fields, all of which must be strings.
-func (k kvAnswer) fields() (map[string]string, error) {
-	var fields map[string]string
-	if json.Unmarshal(k.Data.Data, &fields) != nil {
-		return nil, errors.New("a field is not a string")
+// fieldsOf returns a secret's fields, all of which must be strings.
+func fieldsOf(got *api.KVSecret) (map[string]string, error) {
+	fields := make(map[string]string, len(got.Data))
+	for name, value := range got.Data {
+		s, ok := value.(string)
+		if !ok {
+			return nil, errors.New("a field is not a string")
+		}
+		fields[name] = s
 	}
 	return fields, nil
 }
 
 // get reads the newest version of a secret. Its errors wrap ErrNotFound if
 // there never was one, ErrCorrupt if Vault lost it, and ErrUnavailable. A
-// deleted one is no error.
-func (s *Store) get(ctx context.Context, path string) (kvAnswer, error) {
-	a, err := s.call(ctx, request{method: http.MethodGet, path: path})
-	if err != nil {
-		return kvAnswer{}, err
-	}
-	var body kvAnswer
+// deleted one is no error and has no Data.
+func (s *Store) get(ctx context.Context, mount, path string) (*api.KVSecret, error) {
+	got, err := call(ctx, s, func(v *api.Client) (*api.KVSecret, error) { return v.KVv2(mount).Get(ctx, path) })
 	switch {
-	case a.status == http.StatusOK:
-		if err := a.decode(&body); err != nil {
-			return kvAnswer{}, unavailable(err)
-		}
-		if body.Data.Metadata.Version == 0 {
-			return kvAnswer{}, s.notKV(errNotVault)
-		}
-		return body, nil
-	case a.status == http.StatusNotFound && a.decode(&body) == nil && body.Data.Metadata.Version > 0:
-		return body, nil
-	case a.isAbsent():
-		return kvAnswer{}, connection.ErrNotFound
-	case a.isDamaged():
-		return kvAnswer{}, fmt.Errorf("%w: vault has lost its content", connection.ErrCorrupt)
-	case a.status == http.StatusNotFound:
-		return kvAnswer{}, s.notKV(a.err())
+	case isDamaged(err):
+		return nil, fmt.Errorf("%w: vault has lost its content", connection.ErrCorrupt)
+	case statusOf(err) == http.StatusNotFound || errors.Is(err, errNotVault):
+		return nil, s.notKV(err)
+	case err != nil:
+		return nil, err
+	case !hasVersion(got):
+		return nil, s.notKV(errNotVault)
 	}
-	return kvAnswer{}, unavailable(a.err())
+	return got, nil
+}
+
+func hasVersion(got *api.KVSecret) bool {
+	return got.VersionMetadata != nil && got.VersionMetadata.Version > 0
 }
 
 // read loads a record by its id.
 func (s *Store) read(ctx context.Context, app, id string) (connection.Versioned, error) {
-	path, err := s.paths.record("data", app, id)
+	path, err := s.paths.record(app, id)
 	if err != nil {
 		return connection.Versioned{}, err
 	}
-	body, err := s.get(ctx, path)
+	got, err := s.get(ctx, s.config.Mount, path)
 	if err != nil {
 		return connection.Versioned{}, err
 	}
-	version := body.Data.Metadata.Version
-	if body.isDeleted() {
+	version := uint64(got.VersionMetadata.Version)
+	if got.Data == nil {
 		return connection.Versioned{
 			Record:  connection.Record{Status: connection.StatusDisconnected, Reason: "deleted in vault"},
 			Version: version,
 		}, nil
 	}
-	fields, err := body.fields()
+	fields, err := fieldsOf(got)
 	if err != nil {
 		return connection.Versioned{}, fmt.Errorf("%w: %w", connection.ErrCorrupt, err)
 	}
@@ -94,28 +85,23 @@ func (s *Store) read(ctx context.Context, app, id string) (connection.Versioned,
 
 // write saves fields as the version after based and returns that.
 func (s *Store) write(ctx context.Context, path string, fields map[string]string, based uint64) (uint64, error) {
-	a, err := s.call(ctx, request{method: http.MethodPost, path: path, body: map[string]any{
-		"data":    fields,
-		"options": map[string]uint64{"cas": based},
-	}})
-	if err != nil {
-		return 0, err
+	data := make(map[string]any, len(fields))
+	for name, value := range fields {
+		data[name] = value
 	}
-	var body struct {
-		Data struct {
-			Version uint64 `json:"version"`
-		} `json:"data"`
-	}
+	got, err := call(ctx, s, func(v *api.Client) (*api.KVSecret, error) {
+		return v.KVv2(s.config.Mount).Put(ctx, path, data, api.WithCheckAndSet(int(based)))
+	})
 	switch {
-	case a.status == http.StatusOK && a.decode(&body) == nil && body.Data.Version > 0:
-		return body.Data.Version, nil
-	case a.isConflict():
+	case isConflict(err):
 		return 0, connection.ErrConflict
-	case a.status < 300 || a.status == http.StatusNotFound:
+	case err == nil && hasVersion(got):
+		return uint64(got.VersionMetadata.Version), nil
+	case err == nil || errors.Is(err, connection.ErrNotFound) || errors.Is(err, errNotVault) || statusOf(err) == http.StatusNotFound:
 		// A KV v1 mount takes such a write and ignores check-and-set.
 		return 0, s.notKV(errors.New("the mount did not answer as KV v2 does"))
 	}
-	return 0, unavailable(a.err())
+	return 0, err
 }
 
 // notKV makes the next call look at the mount again.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -122,27 +123,29 @@ func TestNothingInErrorsAndLogs(t *testing.T) {
 	}
 }
 
-// TestEnvironmentHasNoEffect sets everything that Vault's own client, or
-// net/http, would take from the environment.
+// TestEnvironmentHasNoEffect sets everything that vault/api, or net/http,
+// would take from the environment.
 func TestEnvironmentHasNoEffect(t *testing.T) {
 	v := vault.Server(t)
 	role, c := appRole(t, v, nil)
 	c.Auth = roleAuth(t, role)
 	trap := newTrap(t)
+	cert, certKey := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	vaulttest.NewAuthority(t, t.TempDir()).IssueClient(t, "planted", cert, certKey)
 	for name, value := range map[string]string{
 		"VAULT_ADDR": trap.URL, "VAULT_AGENT_ADDR": trap.URL, "VAULT_PROXY_ADDR": trap.URL, "VAULT_HTTP_PROXY": trap.URL,
 		"HTTP_PROXY": trap.URL, "HTTPS_PROXY": trap.URL, "ALL_PROXY": trap.URL, "http_proxy": trap.URL, "NO_PROXY": "",
-		"VAULT_TOKEN": "planted-token", "VAULT_NAMESPACE": "planted-namespace", "VAULT_HEADERS": "not JSON",
-		"VAULT_SKIP_VERIFY": "true", "VAULT_CACERT": "/nonexistent", "VAULT_CACERT_BYTES": "nonsense", "VAULT_CAPATH": "/nonexistent",
-		"VAULT_CLIENT_CERT": "/nonexistent", "VAULT_CLIENT_KEY": "/nonexistent", "VAULT_TLS_SERVER_NAME": "planted.example",
-		"VAULT_MAX_RETRIES": "many", "VAULT_CLIENT_TIMEOUT": "1ns", "VAULT_RATE_LIMIT": "0.001:1", "VAULT_SRV_LOOKUP": "true",
-		"VAULT_DISABLE_REDIRECTS": "maybe", "VAULT_WRAP_TTL": "5m", "VAULT_FORMAT": "yaml", "BAO_ADDR": trap.URL, "BAO_TOKEN": "planted-token",
+		"VAULT_TOKEN": "planted-token", "VAULT_NAMESPACE": "planted-namespace", "VAULT_HEADERS": `{"X-Planted": "planted"}`,
+		"VAULT_SKIP_VERIFY": "true", "VAULT_CACERT": v.CAFile, "VAULT_CACERT_BYTES": "nonsense", "VAULT_CAPATH": filepath.Dir(v.CAFile),
+		"VAULT_CLIENT_CERT": cert, "VAULT_CLIENT_KEY": certKey, "VAULT_TLS_SERVER_NAME": "planted.example",
+		"VAULT_MAX_RETRIES": "5", "VAULT_CLIENT_TIMEOUT": "1ns", "VAULT_RATE_LIMIT": "0.001:1", "VAULT_SRV_LOOKUP": "true",
+		"VAULT_DISABLE_REDIRECTS": "true", "VAULT_WRAP_TTL": "5m", "VAULT_FORMAT": "yaml", "BAO_ADDR": trap.URL, "BAO_TOKEN": "planted-token",
 	} {
 		t.Setenv(name, value)
 	}
 	works(t, open(t, c))
 
-	// The certificate is of an authority that is not trusted.
+	// The certificate is of an authority that only the environment trusts.
 	c.Address = v.TLSAddress
 	_, err := open(t, c).Load(t.Context(), key("acme"))
 	if !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
@@ -159,6 +162,31 @@ func TestEnvironmentHasNoEffect(t *testing.T) {
 	}
 	if hits := trap.requests.Load(); hits > 0 {
 		t.Errorf("%d requests went where the environment said", hits)
+	}
+}
+
+// TestMalformedEnvironment has variables that vault/api cannot do without
+// reading.
+func TestMalformedEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"VAULT_HEADERS": "planted", "VAULT_CACERT": "/planted", "VAULT_CACERT_BYTES": "planted", "VAULT_CAPATH": "/planted",
+		"VAULT_CLIENT_CERT": "/planted", "VAULT_CLIENT_KEY": "/planted", "VAULT_MAX_RETRIES": "planted",
+		"VAULT_CLIENT_TIMEOUT": "planted", "VAULT_RATE_LIMIT": "planted", "VAULT_SKIP_VERIFY": "planted",
+		"VAULT_SRV_LOOKUP": "planted", "VAULT_DISABLE_REDIRECTS": "planted", "VAULT_PROXY_ADDR": "http://u:planted@%",
+		"VAULT_HTTP_PROXY": "http://u:planted@%",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			s, err := vaultstore.New(vaultstore.Config{
+				Address: "http://127.0.0.1:1", Auth: vaultstore.TokenAuth{Token: secret.New("t")},
+			})
+			if err == nil {
+				_ = s.Close()
+			}
+			if err == nil || !strings.HasSuffix(err.Error(), " "+name) || strings.Contains(err.Error(), "planted") {
+				t.Errorf("New = %v; want an error that names the variable and not its value", err)
+			}
+		})
 	}
 }
 

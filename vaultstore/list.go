@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strings"
 
+	"github.com/hashicorp/vault/api"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -151,25 +150,19 @@ func (w *walker) take(n int) []string {
 func (s *Store) names(ctx context.Context, path string) ([]string, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	// The slash makes it the same request for the policy as for LIST.
-	a, err := s.call(ctx, request{method: http.MethodGet, path: path + "/", query: "list=true"})
-	if err != nil {
+	got, err := call(ctx, s, func(v *api.Client) (*api.Secret, error) {
+		return v.Logical().ListWithContext(ctx, s.config.Mount+"/metadata/"+path)
+	})
+	if err != nil || got == nil {
 		return nil, err
 	}
-	if a.isAbsent() {
-		return nil, nil
+	keys, _ := got.Data["keys"].([]any)
+	var names []string
+	for _, key := range keys {
+		if name, ok := key.(string); ok {
+			names = append(names, name)
+		}
 	}
-	if err := a.err(); err != nil {
-		return nil, unavailable(err)
-	}
-	var body struct {
-		Data struct {
-			Keys []string `json:"keys"`
-		} `json:"data"`
-	}
-	if err := a.decode(&body); err != nil {
-		return nil, unavailable(err)
-	}
-	slices.SortFunc(body.Data.Keys, strings.Compare)
-	return body.Data.Keys, nil
+	slices.Sort(names)
+	return names, nil
 }

@@ -3,10 +3,13 @@ package vaultstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -38,45 +41,38 @@ func refused(format string, args ...any) error {
 	return &refusedError{reason: fmt.Errorf(format, args...).Error()}
 }
 
-// post sends a login and returns the lease that Vault grants.
-func post(ctx context.Context, c *client, r request, sent ...secret.Text) (lease, error) {
-	r.method = http.MethodPost
-	a, err := c.send(ctx, r)
-	if err != nil {
-		return lease{}, err
-	}
-	if a.isOutage() || a.status == http.StatusTooManyRequests {
-		return lease{}, a.err()
-	}
+// logIn writes fields to the login of an auth mount and returns the lease
+// that Vault grants. Credentials in fields are given in sent as well.
+func logIn(ctx context.Context, c *client, v *api.Client, mount string, fields map[string]any, sent ...secret.Text) (lease, error) {
+	got, err := ask(ctx, c, func() (*api.Secret, error) {
+		return v.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", fields)
+	})
+	answer, ok := errors.AsType[statusError](err)
 	switch {
-	case a.status == http.StatusForbidden || a.status == http.StatusNotFound:
+	case err == nil:
+		return leaseOf(got)
+	case !ok || isTemporary(err):
+		return lease{}, err
+	case answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound:
 		// Vault says this of a mount that is not there, too.
-		return lease{}, refused("vault answered %d: %s; are the login's mount and the namespace right?", a.status, a.loginReason(sent...))
-	case a.status >= 300:
-		return lease{}, refused("vault answered %d: %s", a.status, a.loginReason(sent...))
+		return lease{}, refused("vault answered %d: %s; are the login's mount and the namespace right?",
+			answer.StatusCode, answer.loginReason(sent...))
 	}
-	return a.lease()
+	return lease{}, refused("vault answered %d: %s", answer.StatusCode, answer.loginReason(sent...))
 }
 
-// lease reads the auth part of a login's or renewal's answer.
-func (a answer) lease() (lease, error) {
-	var body struct {
-		Auth struct {
-			Token     string `json:"client_token"`
-			Seconds   int64  `json:"lease_duration"`
-			Renewable bool   `json:"renewable"`
-		} `json:"auth"`
-	}
-	if err := a.decode(&body); err != nil {
-		return lease{}, err
-	}
-	if body.Auth.Token == "" {
+// leaseOf reads the auth part of a login's or renewal's answer.
+func leaseOf(got *api.Secret) (lease, error) {
+	switch {
+	case got == nil:
+		return lease{}, errNotVault
+	case got.Auth == nil || got.Auth.ClientToken == "":
 		return lease{}, refused("the answer has no token; does the login want a second factor?")
 	}
 	return lease{
-		token:     secret.New(body.Auth.Token),
-		ttl:       time.Duration(body.Auth.Seconds) * time.Second,
-		renewable: body.Auth.Renewable,
+		token:     secret.New(got.Auth.ClientToken),
+		ttl:       time.Duration(got.Auth.LeaseDuration) * time.Second,
+		renewable: got.Auth.Renewable,
 	}, nil
 }
 
@@ -107,35 +103,26 @@ func (l *tokenLogin) login(ctx context.Context, c *client) (lease, error) {
 
 // lookup asks Vault how long a token lives.
 func lookup(ctx context.Context, c *client, token secret.Text) (lease, error) {
-	a, err := c.send(ctx, request{method: http.MethodGet, path: "auth/token/lookup-self", token: token})
-	if err != nil {
-		return lease{}, err
-	}
+	got, err := ask(ctx, c, func() (*api.Secret, error) { return c.as(token).Auth().Token().LookupSelfWithContext(ctx) })
 	switch {
-	case a.status == http.StatusForbidden && !a.says(textInvalidToken):
+	case says(err, http.StatusForbidden, textInvalidToken):
+		return lease{}, refused("vault answered 403: the token is not valid: expired, revoked or mistyped")
+	case statusOf(err) == http.StatusForbidden:
 		// A token without the default policy may not ask about itself.
 		return lease{token: token}, nil
-	case a.status == http.StatusForbidden:
-		return lease{}, refused("vault answered 403: the token is not valid: expired, revoked or mistyped")
-	case a.status >= 300:
-		return lease{}, a.err()
-	}
-	var body struct {
-		Data struct {
-			Seconds   int64   `json:"ttl"`
-			Expires   *string `json:"expire_time"`
-			Renewable bool    `json:"renewable"`
-		} `json:"data"`
-	}
-	if err := a.decode(&body); err != nil {
+	case err != nil:
 		return lease{}, err
 	}
-	ttl := time.Duration(body.Data.Seconds) * time.Second
-	if ttl == 0 && body.Data.Expires != nil {
+	ttl, badTTL := got.TokenTTL()
+	renewable, badRenewable := got.TokenIsRenewable()
+	if badTTL != nil || badRenewable != nil {
+		return lease{}, errNotVault
+	}
+	if ttl == 0 && textOf(got, "expire_time") != "" {
 		// Only a token that never expires has really no ttl.
 		ttl = time.Second
 	}
-	return lease{token: token, ttl: ttl, renewable: body.Data.Renewable}, nil
+	return lease{token: token, ttl: ttl, renewable: renewable}, nil
 }
 
 // tokenFileInterval is how often a token file is looked at. Files are not
@@ -178,8 +165,7 @@ func (l *jwtLogin) login(ctx context.Context, c *client) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	body := map[string]string{"role": l.role, "jwt": token.Reveal()}
-	return post(ctx, c, request{path: "auth/" + l.mount + "/login", body: body}, token)
+	return logIn(ctx, c, c.as(secret.Text{}), l.mount, map[string]any{"role": l.role, "jwt": token.Reveal()}, token)
 }
 
 // certLogin logs in with the client certificate.
@@ -188,11 +174,11 @@ type certLogin struct{ mount, role string }
 func (*certLogin) name() string { return "cert" }
 
 func (l *certLogin) login(ctx context.Context, c *client) (lease, error) {
-	body := map[string]string{}
+	fields := map[string]any{}
 	if l.role != "" {
-		body["name"] = l.role
+		fields["name"] = l.role
 	}
-	got, err := post(ctx, c, request{path: "auth/" + l.mount + "/login", body: body, fresh: true})
+	got, err := logIn(ctx, c, c.fresh, l.mount, fields)
 	// A renewal would have to come from a connection with the same
 	// certificate; another login only needs one that is valid.
 	got.renewable = false

@@ -4,18 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
-)
 
-// mountInfo is what Vault says about the mount that a path is in.
-type mountInfo struct {
-	Path    string `json:"path"`
-	Type    string `json:"type"`
-	Options struct {
-		Version string `json:"version"`
-	} `json:"options"`
-}
+	"github.com/hashicorp/vault/api"
+)
 
 // checkMount makes sure, once, that the mount is KV v2. A wrong mount answers
 // every read with "not found", and a KV v1 mount takes writes and ignores
@@ -32,45 +24,39 @@ func (s *Store) checkMount(ctx context.Context) error {
 
 // verifyMount asks Vault about the mount.
 func (s *Store) verifyMount(ctx context.Context) error {
-	info, err := s.mountOf(ctx, s.config.Mount)
+	mount, err := s.mountOf(ctx, s.config.Mount)
 	if err != nil {
 		return fmt.Errorf("checking mount: %w", err)
 	}
-	if info.Path != s.config.Mount {
+	if mount != s.config.Mount {
 		return unavailable(errors.New("checking mount: there is no mount of this name; it is part of another one"))
 	}
 	s.mountGood.Store(true)
 	return nil
 }
 
-// mountOf finds the mount that a path is in, and refuses all but KV v2. The
-// endpoint is open to every token that may do anything in the mount.
-func (s *Store) mountOf(ctx context.Context, path string) (mountInfo, error) {
-	a, err := s.call(ctx, request{method: http.MethodGet, path: "sys/internal/ui/mounts/" + path})
+// mountOf returns the path of the mount that a path is in, and refuses all
+// but KV v2. The endpoint is open to every token that may do anything in the
+// mount.
+func (s *Store) mountOf(ctx context.Context, path string) (string, error) {
+	got, err := call(ctx, s, func(v *api.Client) (*api.Secret, error) {
+		return v.Logical().ReadWithContext(ctx, "sys/internal/ui/mounts/"+path)
+	})
 	if errors.Is(err, errDenied) {
-		return mountInfo{}, unavailable(errors.New("vault answered 403: there is no such mount, or the login's policy allows nothing in it"))
+		return "", unavailable(errors.New("vault answered 403: there is no such mount, or the login's policy allows nothing in it"))
 	}
 	if err != nil {
-		return mountInfo{}, err
+		return "", err
 	}
-	if err := a.err(); err != nil {
-		return mountInfo{}, unavailable(err)
-	}
-	var body struct {
-		Data mountInfo `json:"data"`
-	}
-	if err := a.decode(&body); err != nil {
-		return mountInfo{}, unavailable(err)
-	}
-	info := body.Data
-	info.Path = strings.Trim(info.Path, "/")
+	mount, kind := strings.Trim(textOf(got, "path"), "/"), textOf(got, "type")
 	switch {
-	case info.Path == "":
-		return mountInfo{}, unavailable(errNotVault)
-	case info.Type != "kv" && info.Type != "generic":
-		return mountInfo{}, unavailable(errors.New("the mount is not a KV secrets engine; want KV version 2"))
-	case info.Options.Version != "2":
-		return mountInfo{}, unavailable(errors.New("the mount is KV version 1, which has no check-and-set; want KV version 2"))
+	case mount == "":
+		return "", unavailable(errNotVault)
+	case kind != "kv" && kind != "generic":
+		return "", unavailable(errors.New("the mount is not a KV secrets engine; want KV version 2"))
 	}
-	return info, nil
+	if options, _ := got.Data["options"].(map[string]any); options["version"] != "2" {
+		return "", unavailable(errors.New("the mount is KV version 1, which has no check-and-set; want KV version 2"))
+	}
+	return mount, nil
 }

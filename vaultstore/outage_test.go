@@ -154,7 +154,10 @@ func TestRefusedRequests(t *testing.T) {
 		{"a proxy's 404", 404, `<html>Not Found</html>`, "mount and namespace"},
 		{"an empty 404", 404, ``, "mount and namespace"},
 		{"a proxy's 200", 200, `<html>Welcome</html>`, "not vault's"},
-		{"an empty 200", 200, `{}`, "not vault's"},
+		{"an empty object", 200, `{}`, "not vault's"},
+		{"an empty 200", 200, ``, "not vault's"},
+		{"no content", 204, ``, "not vault's"},
+		{"a 200 with an error", 200, `{"errors":[]}`, "not vault's"},
 		{"no route", 404, `{"errors":["no handler for route \"secret/data/x\". route entry not found."]}`, "mount and namespace"},
 	} {
 		proxy.answerWith(func(w http.ResponseWriter, _ *http.Request) {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"regexp"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -15,10 +14,11 @@ import (
 // idLength is the number of hex digits of an id.
 const idLength = 32
 
-// apiPath is a path of the store as it may go to Vault. Everything else is a
-// mistake of this package that must not leave it: a path with dots in it can
-// reach another mount (CVE-2026-3605).
-var apiPath = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/)+(data|metadata|destroy)/([A-Za-z0-9_][A-Za-z0-9._-]*/)+` +
+// apiPath is a path of the store, with its mount, as it may go to vault/api.
+// Everything else is a mistake of this package that must not leave it:
+// vault/api walks dots out of the mount, and Vault may do so with escapes
+// (CVE-2026-3605).
+var apiPath = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/){2,}` +
 	`(apps/[a-z0-9][a-z0-9._-]{0,63}/key|connections/[a-z0-9][a-z0-9._-]{0,63}(/[0-9a-f]{2}(/[0-9a-f]{32})?)?)$`)
 
 var (
@@ -29,41 +29,37 @@ var (
 
 var errAppName = errors.New("the app's name must be 1 to 64 of a-z, 0-9, '.', '_' and '-', and start with a letter or digit")
 
-// paths makes the paths of one store.
+// paths makes the paths of one store, below its mount.
 type paths struct{ mount, prefix string }
 
 func (p paths) idKey(app string) (string, error) {
-	return p.join("data", "apps", app, "key")
+	return p.join("apps", app, "/key")
 }
 
-// record is the path of a connection in one of the parts data, metadata and
-// destroy.
-func (p paths) record(part, app, id string) (string, error) {
+// record is the path of a connection.
+func (p paths) record(app, id string) (string, error) {
 	if !isID.MatchString(id) {
 		return "", errors.New("the id is not one of this store")
 	}
-	return p.join(part, "connections", app, id[:2]+"/"+id)
+	return p.join("connections", app, "/"+id[:2]+"/"+id)
 }
 
 // shards is the folder of an app's shards.
 func (p paths) shards(app string) (string, error) {
-	return p.join("metadata", "connections", app, "")
+	return p.join("connections", app, "")
 }
 
 // shard is the folder of an app's ids that start with two hex digits.
 func (p paths) shard(app, digits string) (string, error) {
-	return p.join("metadata", "connections", app, digits)
+	return p.join("connections", app, "/"+digits)
 }
 
-func (p paths) join(part, folder, app, rest string) (string, error) {
+func (p paths) join(folder, app, rest string) (string, error) {
 	if !appName.MatchString(app) {
 		return "", errAppName
 	}
-	path := fmt.Sprintf("%s/%s/%s/%s/%s", p.mount, part, p.prefix, folder, app)
-	if rest != "" {
-		path += "/" + rest
-	}
-	if !apiPath.MatchString(path) {
+	path := p.prefix + "/" + folder + "/" + app + rest
+	if !apiPath.MatchString(p.mount + "/" + path) {
 		return "", errors.New("the path is not one of this store")
 	}
 	return path, nil

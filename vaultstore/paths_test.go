@@ -7,20 +7,19 @@ import "testing"
 func TestPathsAreOfOneShape(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	good := paths{mount: "team/kv", prefix: "some/where"}
-	if got, err := good.record("data", "hbdev", id); err != nil || got != "team/kv/data/some/where/connections/hbdev/01/"+id {
+	if got, err := good.record("hbdev", id); err != nil || got != "some/where/connections/hbdev/01/"+id {
 		t.Fatalf("record = %q, %v", got, err)
 	}
 	for name, path := range map[string]func() (string, error){
-		"dots in mount":     func() (string, error) { return paths{"..", "p"}.record("data", "hbdev", id) },
-		"dots in prefix":    func() (string, error) { return paths{"m", "a/../b"}.record("data", "hbdev", id) },
+		"dots in mount":     func() (string, error) { return paths{"..", "p"}.record("hbdev", id) },
+		"dots in prefix":    func() (string, error) { return paths{"m", "a/../b"}.record("hbdev", id) },
 		"escape in prefix":  func() (string, error) { return paths{"m", "%2e%2e"}.idKey("hbdev") },
 		"empty prefix":      func() (string, error) { return paths{"m", ""}.idKey("hbdev") },
-		"other part":        func() (string, error) { return good.record("delete", "hbdev", id) },
-		"dots as app":       func() (string, error) { return good.record("data", "..", id) },
-		"slash in app":      func() (string, error) { return good.record("data", "a/b", id) },
-		"upper-case id":     func() (string, error) { return good.record("data", "hbdev", "0123456789ABCDEF0123456789ABCDEF") },
-		"short id":          func() (string, error) { return good.record("data", "hbdev", id[:31]) },
-		"line break in id":  func() (string, error) { return good.record("data", "hbdev", id+"\n") },
+		"dots as app":       func() (string, error) { return good.record("..", id) },
+		"slash in app":      func() (string, error) { return good.record("a/b", id) },
+		"upper-case id":     func() (string, error) { return good.record("hbdev", "0123456789ABCDEF0123456789ABCDEF") },
+		"short id":          func() (string, error) { return good.record("hbdev", id[:31]) },
+		"line break in id":  func() (string, error) { return good.record("hbdev", id+"\n") },
 		"line break in app": func() (string, error) { return good.idKey("hbdev\n") },
 		"dots as shard":     func() (string, error) { return good.shard("hbdev", "..") },
 	} {

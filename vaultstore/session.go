@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -242,15 +243,14 @@ func (s *session) renew(ctx context.Context) error {
 		return s.login(ctx)
 	}
 	started := time.Now()
-	a, err := s.client.send(ctx, request{method: http.MethodPost, path: "auth/token/renew-self", token: now.token, body: struct{}{}})
-	if err != nil {
+	renewed, err := ask(ctx, s.client, func() (*api.Secret, error) {
+		return s.client.as(now.token).Auth().Token().RenewSelfWithContext(ctx, 0)
+	})
+	if isTemporary(err) {
 		return err
 	}
-	if a.isOutage() || a.status == http.StatusTooManyRequests {
-		return a.err()
-	}
-	got, err := a.lease()
-	if a.status >= 300 || err != nil || got.ttl == 0 {
+	got, err := leaseOf(renewed)
+	if err != nil || got.ttl == 0 {
 		// A ttl of 0 is less than a second left, here.
 		return s.login(ctx)
 	}

@@ -43,7 +43,9 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	w.WriteHeader(status)
 	_, _ = w.WriteString(body)
-	return w.Result(), nil
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
 }
 
 func (s *script) times(path string) []time.Duration {
@@ -64,7 +66,7 @@ func bubble(t *testing.T, answer func(path string) (int, string)) (*Store, *scri
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	sc := &script{answer: answer, start: time.Now(), asked: make(map[string][]time.Duration)}
-	s.client.pooled.Transport = sc
+	s.client.http.Transport = answers{sc}
 	return s, sc
 }
 

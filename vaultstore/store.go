@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
+	"github.com/hashicorp/vault/api"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -76,7 +77,7 @@ func (s *Store) Close() error {
 		mu.Unlock()
 	}
 	s.wg.Wait()
-	s.client.close()
+	s.client.http.CloseIdleConnections()
 	return nil
 }
 
@@ -129,7 +130,7 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) (ui
 	if err != nil {
 		return 0, err
 	}
-	path, err := s.paths.record("data", r.App, id)
+	path, err := s.paths.record(r.App, id)
 	if err != nil {
 		return 0, err
 	}
@@ -152,27 +153,26 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, s.config.Timeout, errTimeout)
 }
 
-// call sends a request with the login's token, once more with another token
-// if that is refused. Its errors wrap ErrUnavailable.
-func (s *Store) call(ctx context.Context, r request) (answer, error) {
+// call makes a call with the login's token, once more with another token if
+// that is refused. Its errors are ErrNotFound or wrap ErrUnavailable.
+func call[T any](ctx context.Context, s *Store, do func(*api.Client) (T, error)) (T, error) {
+	var none T
 	g, err := s.session.current(ctx)
 	if err != nil {
-		return answer{}, err
+		return none, err
 	}
 	for attempt := 0; ; attempt++ {
-		r.token = g.token
-		a, err := s.client.send(ctx, r)
-		if err != nil {
-			return answer{}, unavailable(err)
-		}
-		if a.status != http.StatusForbidden {
-			return a, nil
-		}
-		if attempt > 0 {
-			return answer{}, unavailable(errDenied)
+		got, err := ask(ctx, s.client, func() (T, error) { return do(s.client.as(g.token)) })
+		switch {
+		case err == nil || errors.Is(err, connection.ErrNotFound):
+			return got, err
+		case statusOf(err) != http.StatusForbidden:
+			return none, unavailable(err)
+		case attempt > 0:
+			return none, unavailable(errDenied)
 		}
 		if g, err = s.session.replace(ctx, g); err != nil {
-			return answer{}, unavailable(err)
+			return none, unavailable(err)
 		}
 	}
 }

@@ -221,7 +221,7 @@ func TestLostAnswer(t *testing.T) {
 	mustSave(t, s, r, 0)
 
 	r.WriteID = "mine"
-	proxy.dropAnswers(http.MethodPost)
+	proxy.dropAnswers(http.MethodPut)
 	if _, err := s.Save(t.Context(), r, 1); !errors.Is(err, connection.ErrUnavailable) {
 		t.Errorf("Save with a lost answer = %v; want ErrUnavailable", err)
 	}

@@ -1,15 +1,24 @@
 package vaultstore
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/hashicorp/vault/api"
 )
+
+// maxAnswer bounds what is read of an answer. The largest are listings, some
+// 35 bytes per connection of a shard.
+const maxAnswer = 32 << 20
 
 // newTransport makes the transport to Vault. It uses no proxy, whatever the
 // environment says. It speaks HTTP/1.1 only: over HTTP/2 one connection that
@@ -62,4 +71,65 @@ func (c TLS) clientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, e
 		return nil, fmt.Errorf("client_cert: reading certificate and key: %w", err)
 	}
 	return &pair, nil
+}
+
+// checkRedirect follows a standby to the active node, once, and never from
+// https to http.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) > 1:
+		return errors.New("vault redirects more than once")
+	case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
+		return errors.New("vault redirects from https to http")
+	}
+	return nil
+}
+
+// answers lets through what Vault may have answered. To vault/api every 404
+// and every empty answer means that there is no secret, whoever sent it.
+type answers struct{ http.RoundTripper }
+
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := a.RoundTripper.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxAnswer {
+		return nil, errors.New("vault's answer is too large")
+	}
+	if err := checkAnswer(req.Method, resp, body); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+func checkAnswer(method string, resp *http.Response, body []byte) error {
+	var content struct {
+		Errors []string `json:"errors"`
+	}
+	isJSON := json.Unmarshal(body, &content) == nil
+	switch status := resp.StatusCode; {
+	case status == http.StatusNotFound && (!isJSON || len(content.Errors) > 0):
+		return statusError{&api.ResponseError{StatusCode: status, Errors: content.Errors, RawError: !isJSON}}
+	case status >= 400:
+		return nil
+	case status >= 300:
+		if _, err := resp.Location(); err != nil || status != http.StatusTemporaryRedirect && status != http.StatusPermanentRedirect {
+			return fmt.Errorf("vault redirects with status %d", status)
+		}
+	case method == http.MethodGet && (!isJSON || content.Errors != nil):
+		return errNotVault
+	}
+	return nil
+}
+
+// CloseIdleConnections is called by [http.Client].
+func (a answers) CloseIdleConnections() {
+	(&http.Client{Transport: a.RoundTripper}).CloseIdleConnections()
 }

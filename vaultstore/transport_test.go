@@ -59,6 +59,15 @@ func TestRedirectsThatGoNowhereGood(t *testing.T) {
 		t.Errorf("a loop: Load = %v; want one that says so", err)
 	}
 
+	for _, code := range []int{http.StatusNotModified, http.StatusTemporaryRedirect} {
+		nowhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		t.Cleanup(nowhere.Close)
+		c.Address = nowhere.URL
+		if _, err := open(t, c).Load(t.Context(), key("acme")); err == nil || !strings.Contains(err.Error(), "redirects with status") {
+			t.Errorf("%d without a location: Load = %v; want one that says so", code, err)
+		}
+	}
+
 	downgrade := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, v.Address+r.URL.Path, http.StatusTemporaryRedirect)
 	}))
@@ -113,6 +122,10 @@ func (s *seen) server(t *testing.T) *httptest.Server {
 }
 
 func TestHeaders(t *testing.T) {
+	t.Setenv("VAULT_HEADERS", `{"X-Planted": "planted"}`)
+	t.Setenv("VAULT_NAMESPACE", "planted")
+	t.Setenv("VAULT_TOKEN", "planted")
+	t.Setenv("VAULT_WRAP_TTL", "5m")
 	var log seen
 	s := open(t, vaultstore.Config{
 		Address: log.server(t).URL + "/behind/a/prefix/", Namespace: "/team-a/shop/",
@@ -138,6 +151,9 @@ func TestHeaders(t *testing.T) {
 		}
 		if got := r.Header.Get("X-Vault-Token"); got != headers[1] {
 			t.Errorf("%s: token = %q; want %q", r.URL.Path, got, headers[1])
+		}
+		if r.Header.Get("X-Planted") != "" || r.Header.Get("X-Vault-Wrap-TTL") != "" {
+			t.Errorf("%s: headers %v are from the environment", r.URL.Path, r.Header)
 		}
 		if r.Header.Get("X-Vault-Request") != "true" || r.ProtoMajor != 1 {
 			t.Errorf("%s: X-Vault-Request = %q over %s; want true over HTTP/1.1", r.URL.Path, r.Header.Get("X-Vault-Request"), r.Proto)
