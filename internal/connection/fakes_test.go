@@ -207,6 +207,13 @@ func (p *provider) Refresh(ctx context.Context, token secret.Text) (hubspot.Gran
 	}, nil
 }
 
+// accepts reports whether a refresh token would work.
+func (p *provider) accepts(token secret.Text) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.valid[token.Reveal()]
+}
+
 func (p *provider) Revoke(_ context.Context, token secret.Text) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

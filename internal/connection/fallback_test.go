@@ -84,7 +84,7 @@ func TestRestartWhileTheStoreIsDown(t *testing.T) {
 				store.heal()
 				second.useFor(t, "acme", time.Minute, time.Second)
 				// By now it may have been refreshed again, but not from the store's old token.
-				if stored := store.get("acme"); stored.IssuedAt.Before(token.ExpiresAt.Add(-provider.life)) || !provider.valid[stored.RefreshToken.Reveal()] {
+				if stored := store.get("acme"); stored.IssuedAt.Before(token.ExpiresAt.Add(-provider.life)) || !provider.accepts(stored.RefreshToken) {
 					t.Errorf("after the outage the store has %s; want %s or a later one", stored.AccessToken.Reveal(), token.Access.Reveal())
 				}
 				second.useFor(t, "acme", 2*time.Hour, time.Minute)
