@@ -49,6 +49,7 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 	if err := p.judge(c); err != nil {
 		return nil, nil, err
 	}
+	p.keepHere(e.header)
 	return e.request(ctx, r, c.target), newEnvelopeWriter(&c.writer), nil
 }
 

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -130,10 +129,8 @@ func newAPIAddress(raw string) (apiAddress, error) {
 // that may.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	c := &call{proxy: p, since: time.Now()}
-	c.writer.init(w, r)
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("hubspot", c))
-	}
+	c.writer.init(c, w, r)
+	c.joinAccessLog(r)
 	defer c.count()
 	out, answer, err := p.admit(c, r)
 	if err != nil {
@@ -154,11 +151,6 @@ type answerWriter interface {
 	http.ResponseWriter
 	// finish completes the answer. Nothing is written after it.
 	finish() error
-}
-
-// patience bounds how long a request waits before it is sent.
-func (p *Proxy) patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, time.Duration(p.MaxWait))
 }
 
 // Interface guards

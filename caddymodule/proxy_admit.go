@@ -33,6 +33,7 @@ func (p *Proxy) admit(c *call, r *http.Request) (*http.Request, answerWriter, er
 	if err := p.judge(c); err != nil {
 		return nil, nil, err
 	}
+	p.keepHere(r.Header)
 	return r.WithContext(ctx), &c.writer, nil
 }
 

@@ -124,9 +124,6 @@ func TestHandleResponse(t *testing.T) {
 		header_down X-Served-By {http.request.host}
 		@ok status 200
 		handle_response @ok {
-			copy_response_headers {
-				include X-HubSpot-Portal
-			}
 			respond "instead" 203
 		}
 	}`)

@@ -3,8 +3,11 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
@@ -21,10 +24,10 @@ type call struct {
 	target target
 	token  connection.Token
 
-	// tries counts how often HubSpot was asked, and answered is set once
-	// it did answer.
+	// tries counts how often HubSpot was asked, and received is the status
+	// of its answer.
 	tries    int
-	answered bool
+	received int
 	// failure is why there is no answer of HubSpot's.
 	failure error
 
@@ -54,22 +57,27 @@ func (c *call) enter() { c.since = time.Now() }
 
 // getToken finds the access token of the call's user.
 func (c *call) getToken(ctx context.Context) (err error) {
-	ctx, cancel := c.proxy.patience(ctx)
-	defer cancel()
-	c.token, err = c.proxy.hub.manager.Token(ctx, c.user)
+	wait := c.patience(ctx)
+	defer wait.end()
+	c.token, err = c.proxy.hub.manager.Token(wait, c.user)
 	return err
 }
 
 // replaceToken finds another token after HubSpot has refused the one in use.
 // If there is none, the one in use stays.
 func (c *call) replaceToken(ctx context.Context) error {
-	ctx, cancel := c.proxy.patience(ctx)
-	defer cancel()
-	token, err := c.proxy.hub.manager.Rejected(ctx, c.user, c.token)
+	wait := c.patience(ctx)
+	defer wait.end()
+	token, err := c.proxy.hub.manager.Rejected(wait, c.user, c.token)
 	if err == nil {
 		c.token = token
 	}
 	return err
+}
+
+// patience bounds how long the request waits here before it is sent.
+func (c *call) patience(ctx context.Context) *patience {
+	return &patience{Context: ctx, deadline: c.since.Add(time.Duration(c.proxy.MaxWait))}
 }
 
 // errKept stands for an error that the call keeps for its handler.
@@ -85,8 +93,22 @@ func (c *call) fail(ctx context.Context, err error) error {
 	return errKept
 }
 
+// isHubSpots reports whether the answer is HubSpot's, and not our own.
+func (c *call) isHubSpots() bool { return c.received != 0 && c.errorKind == "" }
+
 // status is that of the answer; 0 if there was none.
 func (c *call) status() int { return c.writer.status }
+
+// joinAccessLog adds the call to the line of the access log, if there is one.
+func (c *call) joinAccessLog(r *http.Request) {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Logs == nil {
+		return
+	}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.Object("hubspot", c))
+	}
+}
 
 // MarshalLogObject writes what the access log says of the call. The user is
 // there as the opaque tag that the other logs have.

@@ -121,7 +121,7 @@ func (c *call) count() {
 		c.overhead += time.Since(c.since)
 	}
 	source := sourceSidecar
-	if c.answered && c.errorKind == "" {
+	if c.isHubSpots() {
 		source = sourceHubSpot
 	}
 	c.proxy.app.metrics.request(c.proxy.hub.name, c.callerName(), source, c.status(), c.overhead)

@@ -43,6 +43,11 @@ func connect(t testing.TB, h *harness, user, token string) {
 	if !ok {
 		t.Fatal("no app hbdev")
 	}
+	connectTo(t, hub, user, token)
+}
+
+func connectTo(t testing.TB, hub *hubApp, user, token string) {
+	t.Helper()
 	_, err := hub.manager.Connect(t.Context(), connection.Install{
 		User: user,
 		Grant: hubspot.Grant{

@@ -49,6 +49,11 @@ func TestTokensAreInNoLog(t *testing.T) {
 			t.Errorf("%s: …%s…", what, seen[max(0, i-300):min(len(seen), i+100)])
 		}
 	}
+	for _, line := range h.logLines("upstream roundtrip") {
+		if text := fmt.Sprint(line); strings.Contains(text, testCallerKey) || strings.Contains(text, "acme") {
+			t.Errorf("the proxy logs the caller's key or the user: %s", text)
+		}
+	}
 	// The test would find a token that is logged.
 	for _, there := range []string{"upstream roundtrip", testCallerKey, `"handled request"`, `caddy_hubspot_requests_total`} {
 		if !strings.Contains(seen, there) {

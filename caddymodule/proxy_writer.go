@@ -10,10 +10,12 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// responseWriter passes an answer on and takes out what reverse_proxy adds
-// to it.
+// responseWriter passes an answer on, takes out what reverse_proxy adds to
+// it, and adds what we do. Doing that here and not in the transport spares
+// the placeholders that reverse_proxy makes of every header it gets.
 type responseWriter struct {
 	caddyhttp.ResponseWriterWrapper
+	call *call
 	// status is 0 until the final header was written.
 	status int
 	// vias is how many Via headers the answer had before the proxy.
@@ -22,8 +24,8 @@ type responseWriter struct {
 	awaited *awaitedBody
 }
 
-func (w *responseWriter) init(inner http.ResponseWriter, r *http.Request) {
-	w.ResponseWriter = inner
+func (w *responseWriter) init(c *call, inner http.ResponseWriter, r *http.Request) {
+	w.call, w.ResponseWriter = c, inner
 	w.awaitBody(r)
 	header := inner.Header()
 	w.vias = len(header["Via"])
@@ -50,6 +52,9 @@ func (w *responseWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 		w.removeVia(header)
+		if w.call.isHubSpots() {
+			w.call.describe(header)
+		}
 		if w.awaited != nil && !w.awaited.read.Load() {
 			// The server does not read the body of a last request.
 			header.Set("Connection", "close")

@@ -145,7 +145,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.fail(r.Context(), err)
 	}
-	c.finishResponse(res)
+	c.receive(res)
 	return res, nil
 }
 

@@ -36,27 +36,61 @@ func (c *call) outbound(r *http.Request) *http.Request {
 	*up = *r
 	up.URL = c.target.url(c.proxy.api.scheme, c.proxy.api.host)
 	up.Host = c.proxy.api.host
-	up.Header = make(http.Header, len(r.Header)+1)
-	for name, values := range r.Header {
-		if !staysHere(name) && name != c.proxy.user.header {
-			up.Header[name] = values
-		}
-	}
+	up.Header = c.endToEnd(r.Header)
 	up.Header["Authorization"] = []string{"Bearer " + c.token.Access.Reveal()}
 	return up
 }
 
-// finishResponse makes HubSpot's answer the caller's.
-func (c *call) finishResponse(res *http.Response) {
-	c.answered = true
+// endToEnd returns the part of a header that HubSpot gets, with room for the
+// token. The values are shared.
+func (c *call) endToEnd(header http.Header) http.Header {
+	type field struct {
+		name   string
+		values []string
+	}
+	// Knowing how many there are before the map is made is worth it.
+	kept := make([]field, 0, 32)
+	for name, values := range header {
+		if len(values) > 0 && !staysHere(name) && name != c.proxy.user.header {
+			kept = append(kept, field{name, values})
+		}
+	}
+	out := make(http.Header, len(kept)+1)
+	for _, f := range kept {
+		out[f.name] = f.values
+	}
+	return out
+}
+
+// keepHere takes the caller's key and the user out of a header, so that they
+// are in no log of reverse_proxy, and keeps it from making headers that would
+// not go up: for it, a header that is there without a value is one not to be
+// made. The transport has the last word on what goes up.
+func (p *Proxy) keepHere(header http.Header) {
+	delete(header, "Authorization")
+	delete(header, p.user.header)
+	for _, name := range [...]string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"} {
+		if _, ok := header[name]; !ok {
+			header[name] = nil
+		}
+	}
+}
+
+// receive notes that HubSpot has answered.
+func (c *call) receive(res *http.Response) {
+	c.received = res.StatusCode
 	// Cookies are those of HubSpot's edge; they must not travel between
 	// customers.
 	delete(res.Header, "Set-Cookie")
 	delete(res.Header, "Set-Cookie2")
+}
+
+// describe adds to an answer whose it is and how it came about.
+func (c *call) describe(header http.Header) {
 	if c.token.HubID != 0 {
-		res.Header[headerPortal] = []string{strconv.FormatInt(c.token.HubID, 10)}
+		header[headerPortal] = []string{strconv.FormatInt(c.token.HubID, 10)}
 	}
-	res.Header[headerProxyStatus] = append(res.Header[headerProxyStatus], receivedStatus(res.StatusCode, c.tries))
+	header[headerProxyStatus] = append(header[headerProxyStatus], receivedStatus(c.received, c.tries))
 }
 
 // receivedStatus is the Proxy-Status of an answer that came from HubSpot
