@@ -194,40 +194,6 @@ func connectionPath(app, user string) string {
 	return adminConnections + "/" + url.PathEscape(app) + "/" + escaped
 }
 
-// adminConnection is how the admin API shows a connection.
-type adminConnection struct {
-	User          string            `json:"userForeignIdentifier"`
-	HubID         int64             `json:"hubId"`
-	Status        connection.Status `json:"status"`
-	Scopes        []string          `json:"scopes"`
-	MissingScopes []string          `json:"missingScopes,omitempty"`
-	ConnectedAt   time.Time         `json:"connectedAt"`
-	ExpiresAt     time.Time         `json:"expiresAt,omitzero"`
-	Reason        string            `json:"reason,omitempty"`
-	ReasonAt      time.Time         `json:"reasonAt,omitzero"`
-}
-
-func showConnection(s connection.Summary) adminConnection {
-	return adminConnection{
-		User: s.User, HubID: s.HubID, Status: s.Status,
-		Scopes: s.Scopes, MissingScopes: s.MissingScopes,
-		ConnectedAt: s.ConnectedAt, ExpiresAt: s.ExpiresAt,
-		Reason: s.Reason, ReasonAt: s.ReasonAt,
-	}
-}
-
-// adminPage is a page of connections, in HubSpot's own way of paging.
-type adminPage struct {
-	Results []adminConnection `json:"results"`
-	Paging  *adminPaging      `json:"paging,omitempty"`
-}
-
-type adminPaging struct {
-	Next struct {
-		After string `json:"after"`
-	} `json:"next"`
-}
-
 func (a *adminAPI) list(ctx context.Context, r *http.Request, hub *hubApp) (int, any, error) {
 	if err := wantMethod(r, http.MethodGet); err != nil {
 		return 0, nil, err
@@ -245,15 +211,7 @@ func (a *adminAPI) list(ctx context.Context, r *http.Request, hub *hubApp) (int,
 	if err != nil {
 		return 0, nil, managerError(err)
 	}
-	page := adminPage{Results: make([]adminConnection, 0, len(summaries))}
-	for _, s := range summaries {
-		page.Results = append(page.Results, showConnection(s))
-	}
-	if next != "" {
-		page.Paging = new(adminPaging)
-		page.Paging.Next.After = next
-	}
-	return http.StatusOK, page, nil
+	return http.StatusOK, newConnectionPage(summaries, next), nil
 }
 
 func (a *adminAPI) one(ctx context.Context, r *http.Request, hub *hubApp, user string) (int, any, error) {
@@ -288,6 +246,8 @@ func (a *adminAPI) refresh(ctx context.Context, r *http.Request, hub *hubApp, us
 func managerError(err error) error {
 	status := http.StatusInternalServerError
 	switch {
+	case errors.Is(err, connection.ErrBadCursor):
+		status = http.StatusBadRequest
 	case errors.Is(err, connection.ErrNotConnected):
 		status = http.StatusNotFound
 	case errors.Is(err, connection.ErrReauthRequired):

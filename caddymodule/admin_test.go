@@ -74,12 +74,12 @@ func TestAdminConnections(t *testing.T) {
 		h.Connect(user, sandbox.DemoHubID)
 	}
 
-	var page adminPage
+	var page connectionPage
 	h.Admin(http.MethodGet, "/hubspot/connections/HBdev?limit=4").JSON(t, &page)
 	if len(page.Results) != 4 || page.Paging == nil {
 		t.Fatalf("first page: %+v", page)
 	}
-	var rest adminPage
+	var rest connectionPage
 	h.Admin(http.MethodGet, "/hubspot/connections/hbdev?after="+page.Paging.Next.After).JSON(t, &rest)
 	if len(rest.Results) != 2 || rest.Paging != nil {
 		t.Fatalf("second page: %+v", rest)
@@ -93,7 +93,7 @@ func TestAdminConnections(t *testing.T) {
 		if !listed[user] {
 			t.Errorf("%q is not listed", user)
 		}
-		var got adminConnection
+		var got connectionView
 		answer := h.Admin(http.MethodGet, connectionPath("hbdev", user))
 		answer.JSON(t, &got)
 		if got.User != user || got.HubID != sandbox.DemoHubID || got.Status != "active" || len(got.Scopes) == 0 || got.ConnectedAt.IsZero() || got.ExpiresAt.IsZero() {

@@ -32,6 +32,8 @@ const (
 	maxCursor        = 1024
 )
 
+const badCursor = "The parameter after is not a cursor of this endpoint: take it from paging.next.after."
+
 // serveAPI answers a caller.
 func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 	h := w.Header()
@@ -216,21 +218,16 @@ func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
 	}
 	after := in.query.Get(paramAfter)
 	if len(after) > maxCursor || strings.ContainsFunc(after, func(r rune) bool { return r < '!' || r > '~' }) {
-		return nil, apierror.New(apierror.BadRequest, "The parameter after is not a cursor of this endpoint: take it from paging.next.after.")
+		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
 	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.caller.MayUser)
+	if errors.Is(err, connection.ErrBadCursor) {
+		return nil, apierror.New(apierror.BadRequest, badCursor)
+	}
 	if err != nil {
 		return nil, storeError(in.app, err)
 	}
-	page := adminPage{Results: make([]adminConnection, 0, len(summaries))}
-	for _, s := range summaries {
-		page.Results = append(page.Results, showConnection(s))
-	}
-	if next != "" {
-		page.Paging = new(adminPaging)
-		page.Paging.Next.After = next
-	}
-	return page, nil
+	return newConnectionPage(summaries, next), nil
 }
 
 // show shows one connection.

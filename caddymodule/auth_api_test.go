@@ -65,6 +65,7 @@ func TestAuthAPIRefusals(t *testing.T) {
 		"list: limit not number":  {"/hubspot/connections/hbdev?limit=ten", testCallerKey, 400, "bad_request", "limit"},
 		"list: limit empty":       {"/hubspot/connections/hbdev?limit=", testCallerKey, 400, "bad_request", "limit"},
 		"list: odd cursor":        {"/hubspot/connections/hbdev?after=%0a", testCallerKey, 400, "bad_request", "after"},
+		"list: foreign cursor":    {"/hubspot/connections/hbdev?after=nonsense", testCallerKey, 400, "bad_request", "after"},
 		"list: cursor too long":   {"/hubspot/connections/hbdev?after=" + strings.Repeat("x", 2000), testCallerKey, 400, "bad_request", "after"},
 		"one: no key":             {"/hubspot/connections/hbdev/acme", "", 401, "caller_unauthenticated", "No caller key"},
 		"one: another's user":     {"/hubspot/connections/hbdev/acme", limitedKey, 403, "caller_forbidden", "user"},
@@ -139,7 +140,7 @@ func TestAuthList(t *testing.T) {
 			if got.StatusCode != http.StatusOK {
 				t.Fatalf("page %d: %s: %s", pages, got.Status, got.Text)
 			}
-			var page adminPage
+			var page connectionPage
 			got.JSON(t, &page)
 			pages++
 			for _, c := range page.Results {
@@ -178,7 +179,7 @@ func TestAuthDelete(t *testing.T) {
 		if got := h.Do(http.MethodDelete, path, nil, "Authorization", "Bearer "+limitedKey); got.StatusCode != http.StatusForbidden {
 			t.Errorf("%q: by another caller: %s", user, got.Status)
 		}
-		var shown adminConnection
+		var shown connectionView
 		if h.Get(path, "").JSON(t, &shown); shown.User != user {
 			t.Errorf("the connection of %q is that of %q", user, shown.User)
 		}

@@ -297,7 +297,7 @@ func TestAuthPortalChange(t *testing.T) {
 	h := startAuth(t)
 	h.Connect("acme", sandbox.DemoHubID)
 	portal := func() int64 {
-		var shown adminConnection
+		var shown connectionView
 		h.Get("/hubspot/connections/hbdev/acme", "").JSON(t, &shown)
 		return shown.HubID
 	}

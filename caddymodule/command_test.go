@@ -48,11 +48,11 @@ func TestCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(run("status")), &status); err != nil || len(status.Apps) != 1 {
 		t.Errorf("status: %v, %v", status, err)
 	}
-	var page adminPage
+	var page connectionPage
 	if err := json.Unmarshal([]byte(run("connections", "hbdev", "--limit=1")), &page); err != nil || len(page.Results) != 1 || page.Paging == nil {
 		t.Fatalf("connections: %v, %v", page, err)
 	}
-	var next adminPage
+	var next connectionPage
 	if err := json.Unmarshal([]byte(run("connections", "hbdev", "--after="+page.Paging.Next.After)), &next); err != nil || len(next.Results) != 1 {
 		t.Errorf("next page: %v, %v", next, err)
 	}

@@ -32,7 +32,7 @@ func (s *Store) list(ctx context.Context, app, cursor string, limit int) (connec
 	case limit < 1:
 		return connection.Page{}, fmt.Errorf("the limit is %d; want 1 or more", limit)
 	case cursor != "" && !isID.MatchString(cursor):
-		return connection.Page{}, errors.New("the cursor is not one of this store")
+		return connection.Page{}, connection.ErrBadCursor
 	}
 	// It also checks the mount, whose "not found" would read as "empty".
 	idKey, err := s.idKey(ctx, app)

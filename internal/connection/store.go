@@ -18,6 +18,8 @@ var (
 	// be relied on: down, sealed, refusing the login, slow. A save that
 	// returns it may or may not have been done.
 	ErrUnavailable = errors.New("connection store unavailable")
+	// ErrBadCursor means that a cursor did not come from a listing.
+	ErrBadCursor = errors.New("cursor is not one that a listing gave")
 )
 
 // Versioned is a record as it stands in a store.
@@ -55,6 +57,7 @@ type Store interface {
 	// List returns up to limit records of app, tombstones included, in a
 	// stable order, from the one after the cursor; the empty cursor is the
 	// start. Records that cannot be read (ErrCorrupt) are left out.
+	// Errors wrap ErrBadCursor or ErrUnavailable.
 	List(ctx context.Context, app, cursor string, limit int) (Page, error)
 
 	// ID returns the opaque, stable identifier of key: lowercase hex that

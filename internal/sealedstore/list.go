@@ -32,7 +32,7 @@ func (s *Store) list(ctx context.Context, app, cursor string, limit int) (connec
 		return connection.Page{}, fmt.Errorf("limit must be at least 1, not %d", limit)
 	}
 	if cursor != "" && !idPattern.MatchString(cursor) {
-		return connection.Page{}, errors.New("cursor is not one that a listing gave")
+		return connection.Page{}, connection.ErrBadCursor
 	}
 	dir, err := appDir(app)
 	if err != nil {

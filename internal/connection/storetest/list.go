@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -72,6 +73,14 @@ func testListPages(t *testing.T, b Backing) {
 	save(t, s, sample(key("user-3")), 1)
 	if got := users(listAll(t, s, app, 4)); !slices.Equal(got, order) {
 		t.Errorf("List after an update = %v; want the same order %v", got, order)
+	}
+}
+
+func testListRefusesACursor(t *testing.T, b Backing) {
+	for _, cursor := range []string{"?", "../x", "nonsense"} {
+		if _, err := b.Open(t).List(t.Context(), app, cursor, 1); !errors.Is(err, connection.ErrBadCursor) {
+			t.Errorf("List() from the cursor %q = %v; want ErrBadCursor", cursor, err)
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Backing) {
 		{"Erase", testErase},
 		{"EraseNothing", testEraseNothing},
 		{"ListPages", testListPages},
+		{"ListRefusesACursor", testListRefusesACursor},
 		{"ListIsPerApp", testListIsPerApp},
 		{"ListHasTombstones", testListHasTombstones},
 		{"ID", testID},

@@ -75,7 +75,10 @@ func (m *memory) List(ctx context.Context, app, cursor string, limit int) (conne
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keys := slices.SortedFunc(maps.Keys(m.history), func(a, b connection.Key) int { return cmp.Compare(a.User, b.User) })
-	after, _ := strconv.Unquote(cursor)
+	after, err := strconv.Unquote(cursor)
+	if cursor != "" && err != nil {
+		return connection.Page{}, connection.ErrBadCursor
+	}
 	var page connection.Page
 	for _, key := range keys {
 		if key.App != app || cursor != "" && key.User <= after {
