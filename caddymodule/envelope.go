@@ -47,7 +47,7 @@ func readEnvelope(r *http.Request, base string) (*envelope, error) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxEnvelope+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the envelope cannot be read: %w", err)
+		return nil, bodyError{err}
 	case len(data) > maxEnvelope:
 		return nil, fmt.Errorf("the envelope is larger than %d MiB; send the request itself, without an envelope", maxEnvelope>>20)
 	case r.Header.Get("Content-Encoding") != "":

@@ -33,11 +33,8 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 		return nil, nil, badRequest(errors.New("an envelope is sent with POST; the method for HubSpot is in its field method"))
 	}
 	e, err := readEnvelope(r, p.api.base)
-	if errors.Is(err, errNoEnvelopeUser) {
-		return nil, nil, apierror.Wrap(apierror.UserRequired, sentence(err), err)
-	}
 	if err != nil {
-		return nil, nil, badRequest(err)
+		return nil, nil, envelopeError(err)
 	}
 	if err := checkMethod(e.method); err != nil {
 		return nil, nil, err
@@ -51,6 +48,17 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 	}
 	p.keepHere(e.header)
 	return e.request(ctx, r, c.target), newEnvelopeWriter(&c.writer), nil
+}
+
+// envelopeError maps an error of readEnvelope to an answer.
+func envelopeError(err error) error {
+	if _, ok := errors.AsType[bodyError](err); ok {
+		return unreadable("the envelope", err)
+	}
+	if errors.Is(err, errNoEnvelopeUser) {
+		return apierror.Wrap(apierror.UserRequired, sentence(err), err)
+	}
+	return badRequest(err)
 }
 
 // request returns the call in an envelope as a request.

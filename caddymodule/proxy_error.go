@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
@@ -20,18 +21,21 @@ import (
 // refuseAfter answers a request that the proxy has failed on. Errors that
 // are not about HubSpot, such as those of a handle_response route, go up.
 func (c *call) refuseAfter(r *http.Request, err error) error {
-	switch {
-	case c.writer.status != 0:
+	if c.writer.status != 0 {
 		return err
-	case c.failure != nil:
-		return c.refuse(r, c.explain(r.Context()))
+	}
+	if c.failure != nil {
+		err = c.explain(r.Context())
 	}
 	return c.refuse(r, err)
 }
 
 // explain says what the call's failure means.
-func (c *call) explain(ctx context.Context) *apierror.Error {
+func (c *call) explain(ctx context.Context) error {
 	err := c.failure
+	if _, ok := errors.AsType[bodyError](err); ok {
+		return unreadable("the body of the request", err)
+	}
 	aboutUser := errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected)
 	if c.tries > 0 && !aboutUser {
 		return upstreamError(err)
@@ -39,6 +43,16 @@ func (c *call) explain(ctx context.Context) *apierror.Error {
 	e := connectionError(c.proxy.hub, c.user, err)
 	c.proxy.hub.addInstallLink(ctx, e, c.caller, c.user)
 	return e
+}
+
+// unreadable is the error for something of the caller's that could not be
+// read to its end. Where another handler says with what status, it stays
+// that handler's: such is the limit of the directive request_body.
+func unreadable(what string, err error) error {
+	if limit, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return limit
+	}
+	return apierror.Wrap(apierror.BadRequest, sentence(errors.New(what+" broke off")), err)
 }
 
 // upstreamError maps an error on the way to HubSpot or back.
@@ -72,6 +86,7 @@ func isCertificateError(err error) bool {
 func (c *call) refuse(r *http.Request, err error) error {
 	e, ok := errors.AsType[*apierror.Error](err)
 	if !ok {
+		c.writer.release()
 		return err
 	}
 	e.Tries = c.tries

@@ -197,3 +197,21 @@ func TestReplayLeavesStreamingAlone(t *testing.T) {
 		t.Errorf("asked %d times", n)
 	}
 }
+
+// The second try has the trailers of the first.
+func TestReplayWithTrailers(t *testing.T) {
+	upstream := revokedAPI(t, jsonAnswer(401, expiredBody))
+	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	client := dialWire(t, h.Addr())
+	client.write(t, "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+
+		"\r\nX-HubSpot-User: acme\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 9\r\n\r\n")
+	got, err := client.readAnswer("POST")
+	if err != nil || got.status() != 200 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i, sent := range calls(upstream) {
+		if string(sent.body) != "ab" || len(sent.trailer) != 1 || sent.trailer[0] != (field{"X-Sum", "9"}) {
+			t.Errorf("try %d: %q with trailer %v", i+1, sent.body, sent.trailer)
+		}
+	}
+}

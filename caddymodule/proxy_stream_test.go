@@ -191,3 +191,27 @@ func TestHTTPS(t *testing.T) {
 		t.Errorf("Proxy-Status %s", status)
 	}
 }
+
+// A body that breaks off, or is larger than the site allows, is no fault of
+// HubSpot's.
+func TestBadBodies(t *testing.T) {
+	upstream := newWireServer(t, plainAnswer)
+	h := startProxy(t, upstream.url(), "log\n request_body {\n max_size 10\n }\n hubspot_proxy hbdev")
+	for target, contentType := range map[string]string{"/crm/x": "text/plain", "/raw/hbdev": formType} {
+		got := h.Do("POST", target, io.MultiReader(strings.NewReader("more than ten bytes")), "Authorization", "Bearer "+testCallerKey,
+			"X-HubSpot-User", "acme", "Content-Type", contentType)
+		if got.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %s %s", target, got.Status, got.Text)
+		}
+	}
+	for _, target := range []string{"/crm/x", "/raw/hbdev"} {
+		client := dialWire(t, h.Addr())
+		client.write(t, "POST "+target+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+
+			"\r\nX-HubSpot-User: acme\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nnonsense\r\n")
+		resp, err := http.ReadResponse(client.r, nil)
+		e := wantOwnError(t, h.read(resp, err), 400, "bad_request")
+		if !strings.Contains(e.Message, "broke off") {
+			t.Errorf("%s: %s", target, e.Message)
+		}
+	}
+}

@@ -36,6 +36,13 @@ func (w *responseWriter) init(c *call, inner http.ResponseWriter, r *http.Reques
 	}
 }
 
+// release leaves the answer to somebody else.
+func (w *responseWriter) release() {
+	if header := w.Header(); header["Content-Type"] == nil {
+		delete(header, "Content-Type")
+	}
+}
+
 // WriteHeader passes a status on.
 func (w *responseWriter) WriteHeader(status int) {
 	header := w.Header()

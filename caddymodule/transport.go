@@ -158,7 +158,7 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 	body := keepBody(up)
 	res, err := t.send(c, up)
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
-		return res, err
+		return res, body.blame(err)
 	}
 	return t.replay(c, r, body, res)
 }

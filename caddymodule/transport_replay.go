@@ -57,6 +57,8 @@ type keptBody struct {
 	kept  []byte
 	ended bool
 	over  bool
+	// failed is why the caller's body could not be read to its end.
+	failed error
 }
 
 // keepBody has the body of r kept for a second try. It returns nil if there
@@ -76,12 +78,18 @@ func keepBody(r *http.Request) *keptBody {
 // Read reads the body on.
 func (b *keptBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if b.length > maxKept {
-		return n, err
+	if err == nil && b.length > maxKept {
+		return n, nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ended = b.ended || err == io.EOF
+	switch err {
+	case nil:
+	case io.EOF:
+		b.ended = true
+	default:
+		b.failed = err
+	}
 	switch {
 	case b.over:
 	case len(b.kept)+n > maxKept:
@@ -103,6 +111,25 @@ func (b *keptBody) whole() ([]byte, bool) {
 		return nil, false
 	}
 	return b.kept, true
+}
+
+// bodyError is an error of the caller's body, not of HubSpot.
+type bodyError struct{ error }
+
+func (e bodyError) Unwrap() error { return e.error }
+
+// blame returns the error with which a try ended, or what was wrong with the
+// body, if that was the reason.
+func (b *keptBody) blame(err error) error {
+	if b == nil || err == nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed != nil {
+		return bodyError{b.failed}
+	}
+	return err
 }
 
 // refusesToken reports whether a 401 is about the access token. One that
