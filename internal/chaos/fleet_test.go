@@ -1,19 +1,14 @@
 package chaos_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,17 +52,16 @@ type sidecar struct {
 func newFleet(t *testing.T, l *ledger, h *hubspot, v *vaultTap, n int) []*sidecar {
 	t.Helper()
 	binary := buildCaddy(t)
-	n0 := newNursery()
-	t.Cleanup(n0.close)
+	processes := newNursery()
+	t.Cleanup(processes.close)
 	fleet := make([]*sidecar, n)
 	for i := range fleet {
-		// The path of a unix socket must be short.
-		dir, err := os.MkdirTemp("", "chaos")
+		dir, err := shortDir()
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		s := &sidecar{number: i, ledger: l, nursery: n0, binary: binary, dir: dir}
+		s := &sidecar{number: i, ledger: l, nursery: processes, binary: binary, dir: dir}
 		s.configure(t, h, v)
 		s.transport = unixTransport(s.path("site.sock"))
 		s.admin = &http.Client{Transport: unixTransport(s.path("admin.sock")), Timeout: patience}
@@ -85,6 +79,10 @@ func newFleet(t *testing.T, l *ledger, h *hubspot, v *vaultTap, n int) []*sideca
 	return fleet
 }
 
+// shortDir makes a directory with a path that is short enough for a unix
+// socket in it.
+func shortDir() (string, error) { return os.MkdirTemp("", "chaos") }
+
 func unixTransport(path string) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -95,79 +93,6 @@ func unixTransport(path string) *http.Transport {
 }
 
 func (s *sidecar) path(name string) string { return filepath.Join(s.dir, name) }
-
-// configure writes the Caddyfile, which is that of a production setup but for
-// the addresses.
-func (s *sidecar) configure(t *testing.T, h *hubspot, v *vaultTap) {
-	t.Helper()
-	if err := os.WriteFile(s.path("secret_id"), []byte(v.role.SecretID(t)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.env = append(os.Environ(), "CALLER_KEY="+callerKey, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir)
-	var apps, routes strings.Builder
-	for _, app := range h.apps {
-		variable := strings.ToUpper(app.name) + "_SECRET"
-		s.env = append(s.env, variable+"="+app.clientSecret)
-		fmt.Fprintf(&apps, `
-		app %s {
-			client_id %s
-			client_secret {env.%s}
-			scopes oauth crm.objects.contacts.read
-			redirect_uri http://localhost/hubspot/%[1]s/callback
-		}`, app.name, app.clientID, variable)
-		fmt.Fprintf(&routes, `
-	handle_path /%s/* {
-		hubspot_proxy %[1]s
-	}`, app.name)
-	}
-	fallback := ""
-	if s.number == len(v.urls)-1 {
-		// The last one keeps copies of what it knows on disk.
-		s.env = append(s.env, "FALLBACK_KEY="+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
-		fallback = fmt.Sprintf(`
-		fallback_cache %s {
-			key {env.FALLBACK_KEY}
-			max_age 1h
-		}`, s.path("fallback"))
-	}
-	s.config = fmt.Appendf(nil, `{
-	admin unix/%[1]s/admin.sock
-	persist_config off
-	storage file_system %[1]s/storage
-	grace_period 5s
-	log default {
-		output stderr
-		format json
-	}
-	hubspot {
-		store vault %[2]s {
-			mount %[3]s
-			auth approle {
-				mount %[4]s
-				role_id %[5]s
-				secret_id_file %[1]s/secret_id
-			}
-		}%[6]s%[9]s
-		caller chaos {
-			key {env.CALLER_KEY}
-		}
-		endpoints {
-			api %[7]s
-			authorize %[7]s/oauth/authorize
-		}
-	}
-}
-http://localhost {
-	bind unix/%[1]s/site.sock
-	hubspot_auth {
-		rate 100000 1m
-	}%[8]s
-}
-`, s.dir, v.urls[s.number], v.mount, v.role.Mount, v.role.RoleID, apps.String(), h.urls[s.number], routes.String(), fallback)
-	if err := os.WriteFile(s.path("Caddyfile"), s.config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // start starts the process and does not wait until it serves.
 func (s *sidecar) start() error {
@@ -303,41 +228,4 @@ func (s *sidecar) reload() error {
 		return fmt.Errorf("reloading: %s\n%s", resp.Status, s.tail())
 	}
 	return nil
-}
-
-// nursery starts processes, all on one thread that lives as long as itself:
-// on Linux they end with the thread that started them.
-type nursery struct {
-	mu    sync.Mutex
-	tasks chan func()
-	done  bool
-}
-
-func newNursery() *nursery {
-	n := &nursery{tasks: make(chan func())}
-	go func() {
-		runtime.LockOSThread()
-		for task := range n.tasks {
-			task()
-		}
-	}()
-	return n
-}
-
-func (n *nursery) start(cmd *exec.Cmd) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.done {
-		return errors.New("the test is over")
-	}
-	result := make(chan error)
-	n.tasks <- func() { result <- cmd.Start() }
-	return <-result
-}
-
-func (n *nursery) close() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.done = true
-	close(n.tasks)
 }

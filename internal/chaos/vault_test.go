@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -79,9 +80,7 @@ func (v *vaultTap) serve(w http.ResponseWriter, r *http.Request, by int) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
 	if isRecord && http.NewResponseController(w).Flush() == nil && r.Context().Err() == nil {
