@@ -4,7 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
@@ -53,7 +53,7 @@ func (w *responseWriter) WriteHeader(status int) {
 		if servers := header["Server"]; len(servers) > 0 && servers[0] == caddyhttp.ServerHeader {
 			header["Server"] = servers[1:]
 		}
-		w.ResponseWriter.WriteHeader(status)
+		w.inform(status)
 		return
 	}
 	if w.status == 0 {
@@ -62,7 +62,7 @@ func (w *responseWriter) WriteHeader(status int) {
 		if w.call.isHubSpots() {
 			w.call.describe(header)
 		}
-		if w.awaited != nil && !w.awaited.read.Load() {
+		if w.awaited != nil && w.awaited.ask(func() {}) {
 			// The server does not read the body of a last request.
 			header.Set("Connection", "close")
 		}
@@ -82,16 +82,42 @@ func (w *responseWriter) awaitBody(r *http.Request) {
 	r.Body = w.awaited
 }
 
-// awaitedBody notes whether a client was asked for its body.
+// awaitedBody is a body that the client holds back until it is asked for it.
 type awaitedBody struct {
 	io.ReadCloser
-	read atomic.Bool
+
+	mu    sync.Mutex
+	asked bool
 }
 
-// Read reads the body on.
+// ask runs how if the client was not asked before, and reports whether.
+func (b *awaitedBody) ask(how func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asked {
+		return false
+	}
+	b.asked = true
+	how()
+	return true
+}
+
+// Read reads the body on. With the first call the server asks for it, if
+// nobody has.
 func (b *awaitedBody) Read(p []byte) (int, error) {
-	b.read.Store(true)
+	b.ask(func() {})
 	return b.ReadCloser.Read(p)
+}
+
+// inform passes an informational status on. HubSpot's 100 comes at the same
+// time as the first reading of the body that it has asked for; the client
+// gets one of the two.
+func (w *responseWriter) inform(status int) {
+	if status == http.StatusContinue && w.awaited != nil {
+		w.awaited.ask(func() { w.ResponseWriter.WriteHeader(status) })
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // removeVia takes out the Via of the proxy. HubSpot's own follow it.
