@@ -176,9 +176,17 @@ func (h *hubspot) serveAPI(w http.ResponseWriter, r *http.Request) {
 	seen := &statusWriter{ResponseWriter: w}
 	h.app(c.app).sandbox.ServeHTTP(seen, r)
 	if seen.status == http.StatusUnauthorized {
-		h.ledger.mu.Lock()
-		c.refusedAccess[access] = true
-		h.ledger.mu.Unlock()
+		h.ledger.refusedAccess(c, access)
+	}
+}
+
+// refusedAccess notes that the API has refused an access token.
+func (l *ledger) refusedAccess(c *conn, access string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.refusedAccess[access] = true
+	if n := c.number(access); n >= 0 && time.Since(c.history[n].answered) < c.life+time.Second {
+		c.expiredAt = time.Now()
 	}
 }
 

@@ -107,6 +107,12 @@ func TestJudge(t *testing.T) {
 			h.refresh(0, 13, "token 0", "token 1").claim = nil
 			h.refresh(1, 16, "token 0", "token 2").claim = nil
 		}},
+		{name: "tokens from an outage written over a claim", expected: 2, duplicate: causeOvertaken, happens: func(h *history) {
+			h.refresh(2, 13, "token 0", "token 1").claim = nil
+			h.refresh(0, 26, "token 0", "token 2")
+			h.conn.stored["token 1"] = storedToken{at: h.at(26.05), issued: h.at(13)}
+			h.refresh(1, 26.12, "token 1", "token 3")
+		}},
 		{name: "the same with rotating tokens", rotating: true, expected: 1, duplicate: causeNone, happens: func(h *history) {
 			h.fault(vaultGone, -1, 10, 30)
 			h.refresh(0, 13, "token 0", "token 1").claim = nil

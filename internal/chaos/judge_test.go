@@ -16,6 +16,7 @@ const (
 	causeOverslept = "sidecar stopped between its claim and the call"
 	causeVault     = "Vault away between HubSpot's answer and the write"
 	causeNoClaim   = "Vault away: refreshed without a claim"
+	causeOvertaken = "Vault back: a result from the outage took a claim's place"
 	causeForced    = "HubSpot refused a valid access token"
 )
 
@@ -85,6 +86,8 @@ func (l *ledger) why(last, next *attempt) string {
 			return causeForced
 		}
 		return causeNone
+	case !c.rotating && (c.overtaken(last, next.begun()) || c.overtaken(next, last.answered)):
+		return causeOvertaken
 	case last.begun().After(next.begun()):
 		// It claimed first and asked last, when its claim had run out.
 		if l.pausedPast(next.by, next.begun(), next.arrived, c.life/3) {
@@ -98,6 +101,17 @@ func (l *ledger) why(last, next *attempt) string {
 		return l.whyUndelivered(last, next)
 	}
 	return l.whyUnwritten(last, next)
+}
+
+// overtaken reports whether tokens that a sidecar had got without a claim, in
+// an outage, were written between the claim of a and the time given: the
+// claim is gone with that.
+func (c *conn) overtaken(a *attempt, until time.Time) bool {
+	return slices.ContainsFunc(c.history, func(other *attempt) bool {
+		stored, ok := c.stored[other.access]
+		return ok && other != a && other.claim == nil && !other.install &&
+			stored.at.After(a.begun()) && !stored.at.After(until)
+	})
 }
 
 func (l *ledger) whyUndelivered(last, next *attempt) string {

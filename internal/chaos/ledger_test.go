@@ -41,6 +41,9 @@ type conn struct {
 	claims map[int]*claim
 	// refusedAccess are access tokens that the API answered with 401.
 	refusedAccess map[string]bool
+	// expiredAt is when the API last refused a token that had expired less
+	// than a second before: on its way.
+	expiredAt time.Time
 	// known is the newest token that each sidecar has, by sidecar.
 	known map[int]knownToken
 	// issued counts the refreshes that HubSpot has answered with a token.

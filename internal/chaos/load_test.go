@@ -184,8 +184,8 @@ func (d *load) explain(f *failure, known knownToken, disturbed *fault) {
 	case reasonReauth:
 		d.explainReauth(f)
 	case reasonExpired:
-		// A token may expire on the way through a process that stands still.
-		f.unexplained = disturbed == nil
+		// A token may expire on the way, in a process that stands still above all.
+		f.unexplained = disturbed == nil && f.conn.expiredAt.Before(f.start)
 	default:
 		f.unexplained = true
 	}
