@@ -107,6 +107,11 @@ func TestJudge(t *testing.T) {
 			h.refresh(0, 13, "token 0", "token 1").claim = nil
 			h.refresh(1, 16, "token 0", "token 2").claim = nil
 		}},
+		{name: "without a claim between another's claim and its call", expected: 1, duplicate: causeNoClaim, happens: func(h *history) {
+			h.fault(vaultGone, -1, 10, 12.9)
+			h.refresh(1, 13.05, "token 0", "token 1").claim = nil
+			h.refresh(0, 13, "token 0", "token 2").arrived = h.at(13.3)
+		}},
 		{name: "tokens from an outage written over a claim", expected: 2, duplicate: causeOvertaken, happens: func(h *history) {
 			h.refresh(2, 13, "token 0", "token 1").claim = nil
 			h.refresh(0, 26, "token 0", "token 2")

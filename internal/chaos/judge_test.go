@@ -88,15 +88,15 @@ func (l *ledger) why(last, next *attempt) string {
 		return causeNone
 	case !c.rotating && (c.overtaken(last, next.begun()) || c.overtaken(next, last.answered)):
 		return causeOvertaken
+	case !c.rotating && (next.claim == nil && l.cutOff(next.by, next.arrived.Add(-c.life), next.arrived) ||
+		last.claim == nil && !last.install && l.cutOff(last.by, last.arrived.Add(-c.life), next.begun())):
+		return causeNoClaim
 	case last.begun().After(next.begun()):
 		// It claimed first and asked last, when its claim had run out.
 		if l.pausedPast(next.by, next.begun(), next.arrived, c.life/3) {
 			return causeOverslept
 		}
 		return causeNone
-	case !c.rotating && (next.claim == nil && l.cutOff(next.by, next.arrived.Add(-c.life), next.arrived) ||
-		last.claim == nil && !last.install && l.cutOff(last.by, last.arrived.Add(-c.life), next.begun())):
-		return causeNoClaim
 	case !last.delivered:
 		return l.whyUndelivered(last, next)
 	}

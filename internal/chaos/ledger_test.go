@@ -17,8 +17,9 @@ type ledger struct {
 	byAccess  map[string]*conn
 	faults    []*fault
 	// storeGood are the times of answers of Vault that could be relied on,
-	// by sidecar.
-	storeGood map[int][]time.Time
+	// and storeBad those at which there was none, by sidecar. On a busy
+	// machine Vault itself may not answer in time.
+	storeGood, storeBad map[int][]time.Time
 	// lives counts the processes that each sidecar has been.
 	lives map[int]int
 }
@@ -114,7 +115,7 @@ func newLedger() *ledger {
 	return &ledger{
 		conns: make(map[connKey]*conn), byPortal: make(map[int64]*conn),
 		byRefresh: make(map[string]*conn), byAccess: make(map[string]*conn),
-		storeGood: make(map[int][]time.Time), lives: make(map[int]int),
+		storeGood: make(map[int][]time.Time), storeBad: make(map[int][]time.Time), lives: make(map[int]int),
 	}
 }
 
@@ -188,8 +189,14 @@ func (f *fault) is(kinds []faultKind) bool {
 }
 
 // cutOff reports whether the sidecar was without Vault at some time between
-// from and to: from the start of a fault until Vault first answered it again.
+// from and to: from the start of a fault until Vault first answered it again,
+// or when a request got no answer.
 func (l *ledger) cutOff(sidecar int, from, to time.Time) bool {
+	for _, bad := range l.storeBad[sidecar] {
+		if !bad.Before(from) && !bad.After(to) {
+			return true
+		}
+	}
 	for _, f := range l.faults {
 		if f.kind != vaultGone || f.start.After(to) {
 			continue
@@ -199,6 +206,13 @@ func (l *ledger) cutOff(sidecar int, from, to time.Time) bool {
 		}
 	}
 	return false
+}
+
+// noAnswer notes that a sidecar has got no answer of Vault.
+func (l *ledger) noAnswer(sidecar int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.storeBad[sidecar] = append(l.storeBad[sidecar], time.Now())
 }
 
 // firstGood is when Vault answered the sidecar for the first time after t; far

@@ -58,6 +58,12 @@ func newVaultTap(t *testing.T, l *ledger, sidecars int) *vaultTap {
 }
 
 func (v *vaultTap) serve(w http.ResponseWriter, r *http.Request, by int) {
+	good := false
+	defer func() {
+		if !good {
+			v.ledger.noAnswer(by)
+		}
+	}()
 	life := v.ledger.life(by)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -83,8 +89,10 @@ func (v *vaultTap) serve(w http.ResponseWriter, r *http.Request, by int) {
 	maps.Copy(w.Header(), header)
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
-	if isRecord && http.NewResponseController(w).Flush() == nil && r.Context().Err() == nil {
-		v.ledger.answered(by, life, r.Method, status, answer)
+	arrives := http.NewResponseController(w).Flush() == nil && r.Context().Err() == nil
+	good = arrives && (status < http.StatusInternalServerError && status != http.StatusForbidden)
+	if isRecord && good {
+		v.ledger.answered(by, life, r.Method, answer)
 	}
 }
 
@@ -143,10 +151,7 @@ func (l *ledger) wrote(by, life int, at time.Time, body []byte) {
 }
 
 // answered notes an answer about a record that a sidecar has received.
-func (l *ledger) answered(by, life int, method string, status int, body []byte) {
-	if status != http.StatusOK && status != http.StatusNotFound && status != http.StatusBadRequest {
-		return
-	}
+func (l *ledger) answered(by, life int, method string, body []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.storeGood[by] = append(l.storeGood[by], time.Now())
