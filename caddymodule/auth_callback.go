@@ -138,6 +138,7 @@ func (a *Auth) redeem(r *http.Request, app *hubApp, st oauthstate.State, code st
 	if st.Flow == flowMarketplace {
 		verifier = ""
 	}
+	asked := time.Now()
 	grant, err := app.exchange(ctx, code, verifier)
 	if err != nil {
 		app.noteRefusal(err)
@@ -146,6 +147,7 @@ func (a *Auth) redeem(r *http.Request, app *hubApp, st oauthstate.State, code st
 	summary, err := app.manager.Connect(ctx, connection.Install{
 		User:              st.User,
 		Grant:             grant,
+		IssuedAt:          asked,
 		Asked:             app.askedScopes(),
 		Nonce:             st.Nonce,
 		NonceUntil:        st.IssuedAt.Add(oauthstate.Lifetime + nonceMargin),

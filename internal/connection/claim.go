@@ -57,13 +57,25 @@ func (m *Manager) claim(v *view) (Versioned, error) {
 	return m.put(m.ctx, r, v.Version)
 }
 
-// release takes the claim back after a refresh that gave no token. If that
-// fails, the claim runs out by itself.
+// release takes the claim back after a refresh that gave no token, also if
+// somebody has written something else in the meantime. If that fails, the
+// claim runs out by itself.
 func (m *Manager) release(e *entry, claimed Versioned) {
-	r := claimed.Record
-	r.Claim = nil
-	if saved, err := m.put(m.ctx, r, claimed.Version); err == nil {
-		m.adopt(e, saved)
+	held := claimed
+	for range 2 {
+		r := held.Record
+		r.Claim = nil
+		saved, err := m.put(m.ctx, r, held.Version)
+		if err == nil {
+			m.adopt(e, saved)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return
+		}
+		held, err = m.config.Store.Load(m.ctx, r.Key)
+		if err != nil || held.Claim == nil || held.Claim.ID != claimed.Claim.ID {
+			return
+		}
 	}
 }
 

@@ -293,6 +293,20 @@ func TestStoreOutage(t *testing.T) {
 			b.want(t, "acme", "of another")
 		})
 	})
+	t.Run("another process's claim stays", func(t *testing.T) {
+		in(t, func(t *testing.T, b *bench) {
+			b.store.failWith(down)
+			b.useFor(t, "acme", 31*time.Minute, 30*time.Second) // refreshed without a claim
+			b.store.configure(func() { b.store.fail = nil })
+			b.store.set(func(r *connection.Record) { r.Claim = &connection.Claim{ID: "of another"} }, "acme")
+			time.Sleep(10 * time.Second)
+			stored := b.store.get("acme")
+			newest := fmt.Sprintf("access-r1-%d", b.provider.count())
+			if stored.AccessToken.Reveal() != newest || stored.Claim == nil {
+				t.Errorf("stored %s, claim %v; want %s and the other's claim", stored.AccessToken.Reveal(), stored.Claim, newest)
+			}
+		})
+	})
 	t.Run("the store vanishes between claim and result", func(t *testing.T) {
 		in(t, func(t *testing.T, b *bench) {
 			b.provider.set(func() { b.provider.rotating = true })

@@ -16,6 +16,9 @@ import (
 type Install struct {
 	User  string
 	Grant hubspot.Grant
+	// IssuedAt is the time before HubSpot was asked for the grant, from
+	// which the access token's life counts. Zero means now.
+	IssuedAt time.Time
 	// Asked are all scopes that were asked for, to tell which are missing.
 	Asked []string
 	// Nonce is the one-time value of the install's state, and NonceUntil
@@ -83,7 +86,10 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 	}
 	nonces[install.Nonce] = install.NonceUntil
 
-	grant := install.Grant
+	grant, issued := install.Grant, install.IssuedAt
+	if issued.IsZero() {
+		issued = now
+	}
 	pinned := old.Status == StatusActive || old.Status == StatusReauthRequired
 	if pinned && old.HubID != grant.HubID && !install.AllowPortalChange {
 		return Record{}, ErrPortalChange
@@ -98,8 +104,8 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 		Rotates:       old.Rotates,
 		AccessToken:   grant.AccessToken,
 		RefreshToken:  grant.RefreshToken,
-		IssuedAt:      now,
-		ExpiresAt:     now.Add(grant.ExpiresIn),
+		IssuedAt:      issued,
+		ExpiresAt:     issued.Add(grant.ExpiresIn),
 		ConnectedAt:   now,
 		UsedNonces:    nonces,
 		Extra:         old.Extra,

@@ -29,6 +29,20 @@ func TestConnectPinsThePortal(t *testing.T) {
 	})
 }
 
+func TestLifeIsCountedFromBeforeTheExchange(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		slow := install("globex", "r1", 1)
+		slow.IssuedAt = time.Now().Add(-20 * time.Second)
+		summary, err := b.Connect(t.Context(), slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := slow.IssuedAt.Add(slow.Grant.ExpiresIn); !summary.ExpiresAt.Equal(want) {
+			t.Errorf("expires at %s; want %s", summary.ExpiresAt, want)
+		}
+	})
+}
+
 func TestStateWorksOnce(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		again := install("acme", "r1", 1)

@@ -15,6 +15,9 @@ type pendingWrite struct {
 	based uint64
 	// used is the refresh token that was traded for the new tokens.
 	used secret.Text
+	// claim is the ID of the claim under which that was done; empty if it
+	// was done without one, because the store was away.
+	claim string
 	// writer is set while a goroutine tries to write it.
 	writer bool
 }
@@ -27,10 +30,13 @@ func (e *entry) hasPending() bool {
 
 // keep puts new tokens into memory, for callers at once and for the store as
 // soon as it takes them. The version of the view stays that of the store.
-func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
+func (m *Manager) keep(e *entry, next Record, based Versioned, used secret.Text) {
 	m.learn(next)
 	e.mu.Lock()
-	p := &pendingWrite{record: next, based: based, used: used}
+	p := &pendingWrite{record: next, based: based.Version, used: used}
+	if based.Claim != nil {
+		p.claim = based.Claim.ID
+	}
 	if e.pending != nil {
 		// Refreshed again before the first result could be written: what
 		// the store holds is still the token from before both.
@@ -38,7 +44,7 @@ func (m *Manager) keep(e *entry, next Record, based uint64, used secret.Text) {
 	}
 	e.pending = p
 	e.mu.Unlock()
-	v := m.newView(Versioned{Record: next, Version: based}, time.Now())
+	v := m.newView(Versioned{Record: next, Version: based.Version}, time.Now())
 	e.view.Store(v)
 	m.planNext(e, v)
 	m.keepCopy(e, v.Versioned)
@@ -116,7 +122,9 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 	merged.IssuedAt, merged.ExpiresAt = p.record.IssuedAt, p.record.ExpiresAt
 	merged.Rotates = merged.Rotates || p.record.Rotates
 	merged.Status, merged.Reason, merged.ReasonAt = StatusActive, "", time.Time{}
-	merged.Claim = nil
+	if merged.Claim != nil && merged.Claim.ID == p.claim {
+		merged.Claim = nil // another process's stays, which is asking right now
+	}
 	saved, err := m.put(ctx, merged, stored.Version)
 	if errors.Is(err, ErrConflict) {
 		return Versioned{}, errChanged
@@ -187,7 +195,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 		return errors.Join(ErrTokenUnavailable, cause, err)
 	}
 	next := refreshed(v.Record, grant, begun)
-	m.keep(e, next, v.Version, v.RefreshToken)
+	m.keep(e, next, Versioned{Version: v.Version}, v.RefreshToken)
 	m.refreshSucceeded(e, next, time.Since(begun))
 	m.emitFor(next, Event{Kind: EventWritePending, Err: cause})
 	m.writeBehind(e)

@@ -68,7 +68,7 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 		return fmt.Errorf("loading connection: %w", err)
 	}
 	if v := e.view.Load(); v.unsaved(stored) {
-		m.keep(e, v.Record, stored.Version, stored.RefreshToken)
+		m.keep(e, v.Record, Versioned{Version: stored.Version}, stored.RefreshToken)
 		return errChanged
 	}
 	v := m.adopt(e, stored)
@@ -129,7 +129,7 @@ func (m *Manager) refreshClaimed(e *entry, v *view) error {
 	// From here on nothing may fail before the tokens are in memory, and
 	// nothing gives up before they are in the store.
 	next := refreshed(claimed.Record, grant, begun)
-	m.keep(e, next, claimed.Version, v.RefreshToken)
+	m.keep(e, next, claimed, v.RefreshToken)
 	m.refreshSucceeded(e, next, time.Since(begun))
 	if err := m.flush(m.ctx, e); err != nil {
 		m.emitFor(next, Event{Kind: EventWritePending, Err: err})
