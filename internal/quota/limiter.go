@@ -1,0 +1,194 @@
+package quota
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+)
+
+// Rate is a limit: Count requests in any span of the length Per. Both must be
+// positive.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+// Config is what a [Limiter] is made of.
+type Config struct {
+	// Burst and Search are the quotas of each portal. HubSpot's headers can
+	// lower the first, not raise it.
+	Burst, Search Rate
+	// MaxPortals bounds how many portals are remembered for each of the two;
+	// the one that was not used for longest is forgotten. 0 means 20,000.
+	MaxPortals int
+}
+
+const defaultMaxPortals = 20_000
+
+// Limiter paces the requests of one app, for each portal on its own. It is
+// safe for concurrent use, and starts no goroutines that it has to be rid of.
+type Limiter struct {
+	epoch  time.Time
+	burst  set
+	search set
+}
+
+// NewLimiter makes a Limiter.
+func NewLimiter(c Config) *Limiter {
+	size := c.MaxPortals
+	if size <= 0 {
+		size = defaultMaxPortals
+	}
+	l := &Limiter{epoch: time.Now()}
+	l.burst.init(l, c.Burst, apierror.PolicyTenSecondlyRolling, size)
+	l.search.init(l, c.Search, apierror.PolicySecondly, size)
+	return l
+}
+
+// now is the time on the limiter's clock, which begins with the limiter.
+func (l *Limiter) now() int64 { return int64(time.Since(l.epoch)) }
+
+// Request asks for permission to send one request.
+type Request struct {
+	// HubID is the portal.
+	HubID int64
+	// Class is the limit that counts the request.
+	Class Class
+	// Lane is its urgency.
+	Lane Lane
+	// Wait is how long it can wait, to within a fiftieth of the quota's
+	// span; 0 or less does not wait. The context's deadline counts as well.
+	Wait time.Duration
+	// Again is set for a request that was let go before and not processed.
+	// It goes to the front of its lane.
+	Again bool
+}
+
+// Refusal is the error of a request for which there is no place in time.
+type Refusal struct {
+	// Policy is the limit, as HubSpot calls it.
+	Policy string
+	// RetryAfter is when there may be a place, from now.
+	RetryAfter time.Duration
+}
+
+// Error names the limit.
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("no place within the %s quota in time; one may be free in %v", r.Policy, r.RetryAfter.Round(time.Millisecond))
+}
+
+// Acquire waits for the permission to send a request. The error is a
+// [*Refusal] or that of ctx. With a ticket, one of its methods has to be
+// called once it is known what came of the request.
+func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
+	var b *bucket
+	now := l.now()
+	switch r.Class {
+	case Burst:
+		b = l.burst.get(r.HubID, now)
+	case Search:
+		b = l.search.get(r.HubID, now)
+	default:
+		return Ticket{}, nil
+	}
+	if ticket, ok := b.acquire(now, r.Lane); ok {
+		return ticket, nil
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		r.Wait = min(r.Wait, time.Until(deadline))
+	}
+	ticket, w, refusal := b.queue(now, &r)
+	switch {
+	case w != nil:
+		return b.wait(ctx, w, r.Lane, r.Wait)
+	case refusal != nil:
+		return Ticket{}, refusal
+	}
+	return ticket, nil
+}
+
+// wait waits for the outcome of w.
+func (b *bucket) wait(ctx context.Context, w *waiter, lane Lane, patience time.Duration) (Ticket, error) {
+	begun := b.limiter.now()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	extension := min(time.Duration(b.slack), patience/slackPart)
+	for {
+		select {
+		case o := <-w.done:
+			return o.waited(ctx, b.limiter.now()-begun)
+		case <-ctx.Done():
+			if _, ok := b.leave(w, lane); ok {
+				return Ticket{}, ctx.Err()
+			}
+		case <-timer.C:
+			if extension > 0 && b.soon(w, lane, int64(extension)) {
+				timer.Reset(extension)
+				extension = 0
+				continue
+			}
+			if refusal, ok := b.leave(w, lane); ok {
+				return Ticket{}, refusal
+			}
+		}
+		// The outcome came first.
+		return (<-w.done).waited(ctx, b.limiter.now()-begun)
+	}
+}
+
+func (o outcome) waited(ctx context.Context, d int64) (Ticket, error) {
+	if o.refusal != nil {
+		return Ticket{}, o.refusal
+	}
+	if err := ctx.Err(); err != nil {
+		o.ticket.Unsent()
+		return Ticket{}, err
+	}
+	// Whoever was queued has waited, however short.
+	o.ticket.Waited = max(time.Duration(d), 1)
+	return o.ticket, nil
+}
+
+// Headroom returns the part of the burst quota that is left, between 0 and 1,
+// on the portal that is closest to its quota; 1 if none was used lately.
+func (l *Limiter) Headroom() float64 { return l.burst.headroom(l.now()) }
+
+// Ticket is the permission to send one request. The zero value is that of a
+// request which is not counted.
+type Ticket struct {
+	// Waited is how long the request waited; 0 if it did not.
+	Waited time.Duration
+
+	bucket *bucket
+	seq    uint64
+	sent   int64
+}
+
+// Answered says that HubSpot has answered, other than with a refusal for the
+// sake of a limit, and what it told of its limit.
+func (t Ticket) Answered(usage Usage) {
+	if t.bucket != nil {
+		t.bucket.answered(t, usage)
+	}
+}
+
+// Limited says that HubSpot has refused the request for the sake of a limit.
+func (t Ticket) Limited(limited Limited) {
+	if t.bucket != nil {
+		t.bucket.limited(t, limited)
+	}
+}
+
+// Unsent says that the request has not left, so that HubSpot does not count
+// it.
+func (t Ticket) Unsent() {
+	if t.bucket != nil {
+		t.bucket.unsent(t)
+	}
+}
+
+// Unanswered says that there was no answer. HubSpot may have counted the
+// request.
+func (t Ticket) Unanswered() {}
