@@ -220,6 +220,11 @@ func (a *App) newHubApp(name string, settings appconfig.Resolved) (*hubApp, erro
 		return nil, err
 	}
 	a.releases = append(a.releases, release)
+	limiter, release, err := acquireLimiter(settings, a.endpoints, name, a.metrics)
+	if err != nil {
+		return nil, err
+	}
+	a.releases = append(a.releases, release)
 	return &hubApp{
 		name:      name,
 		settings:  settings,
@@ -231,6 +236,7 @@ func (a *App) newHubApp(name string, settings appconfig.Resolved) (*hubApp, erro
 			RedirectURI: settings.RedirectURI,
 		},
 		manager: pooled.manager,
+		limiter: limiter,
 		app:     a,
 	}, nil
 }

@@ -52,8 +52,9 @@ type harness struct {
 	// Logs is everything that Caddy has logged, at debug level.
 	Logs *lockedBuffer
 
-	sandboxServer *httptest.Server
-	admin         bool
+	sandboxOptions sandbox.Options
+	sandboxServer  *httptest.Server
+	admin          bool
 	// socketDir has a short path: that of a unix socket must be.
 	socketDir string
 }
@@ -64,6 +65,13 @@ type harnessOption func(h *harness)
 // withAdmin starts Caddy's admin API, on a unix socket; see [harness.Admin].
 func withAdmin() harnessOption {
 	return func(h *harness) { h.admin = true }
+}
+
+// withSandboxQuota has the sandbox grant another quota than HubSpot's.
+func withSandboxQuota(requests int, interval time.Duration) harnessOption {
+	return func(h *harness) {
+		h.sandboxOptions.Quota = sandbox.Quota{Requests: requests, Interval: interval}
+	}
 }
 
 // startCaddy starts a sandbox and a Caddy with the given Caddyfile, in which
@@ -86,7 +94,7 @@ func newHarness(t *testing.T, options ...harnessOption) *harness {
 		option(h)
 	}
 	var err error
-	if h.Sandbox, err = sandbox.New(sandbox.Options{}); err != nil {
+	if h.Sandbox, err = sandbox.New(h.sandboxOptions); err != nil {
 		t.Fatalf("making sandbox: %v", err)
 	}
 	h.sandboxServer = httptest.NewServer(h.Sandbox)

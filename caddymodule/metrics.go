@@ -26,6 +26,9 @@ type metrics struct {
 	storeOperations  *prometheus.HistogramVec
 	appAlarm         *prometheus.GaugeVec
 	connections      *connectionCounts
+	quotaWaits       *prometheus.HistogramVec
+	retries          *prometheus.CounterVec
+	headroom         *headrooms
 }
 
 // Where an answer comes from, in the metric of requests.
@@ -62,6 +65,12 @@ func newMetrics() *metrics {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .5, 1, 3}, "store", "operation", "result"),
 		appAlarm: gauge("app_alarm", "1 while something is wrong with a whole app, see reason.",
 			"app", "reason"),
+		quotaWaits: histogram("quota_wait_seconds", "Time that requests which found no place in the quota at once waited for one, by quota (burst or search) and result (served, refused, or gone if the client was).",
+			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "app", "quota", "result"),
+		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, or token for one with another access token.",
+			"app", "reason"),
+		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
+			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
 		connections: &connectionCounts{
 			desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
 				"Connections that this process has in memory, by status.", []string{"app", "status"}, nil),
@@ -82,6 +91,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
+		m.quotaWaits, m.retries, m.headroom,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()

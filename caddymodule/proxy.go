@@ -32,6 +32,13 @@ func init() {
 // `body` and `headers`, and answers `{"data": …}`; such a form or JSON can
 // have 32 MiB, and HubSpot's answer 64 MiB.
 //
+// Requests beyond the app's quota for the user's HubSpot account wait for
+// their turn, and are refused with 429 if that does not come in time. With
+// the header `X-HubSpot-Max-Wait: 2s` a request waits no longer than that, and
+// with `0` not at all. Requests with `X-HubSpot-Priority: batch` are overtaken
+// by others, but keep a tenth of the quota. What HubSpot has not processed, or
+// what only reads, is sent up to three times.
+//
 // Everything that this handler answers itself has HubSpot's error shape with
 // `"category":"SIDECAR"`, and a `Proxy-Status` header with an `error`.
 type Proxy struct {

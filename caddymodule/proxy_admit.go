@@ -26,6 +26,9 @@ func (p *Proxy) admit(c *call, r *http.Request) (*http.Request, answerWriter, er
 	if err := p.readTarget(c, r); err != nil {
 		return nil, nil, err
 	}
+	if err := p.readPacing(c, r.Header); err != nil {
+		return nil, nil, err
+	}
 	ctx := context.WithValue(r.Context(), callKey{}, c)
 	if app, ok := strings.CutPrefix(c.target.path, rawPrefix); ok {
 		return p.admitEnvelope(ctx, c, r, app)

@@ -32,6 +32,7 @@ const benchCaddyfile = `{
 		app hbdev {
 			client_id     {env.HUBSPOT_CLIENT_ID}
 			client_secret {env.HUBSPOT_CLIENT_SECRET}
+			quota         1000000 1s
 		}
 		caller tester {
 			key {env.CALLER_KEY}

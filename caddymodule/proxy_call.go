@@ -23,6 +23,7 @@ type call struct {
 	method string
 	target target
 	token  connection.Token
+	pacing pacing
 
 	// tries counts how often HubSpot was asked, and received is the status
 	// of its answer.

@@ -33,6 +33,9 @@ func (c *call) refuseAfter(r *http.Request, err error) error {
 // explain says what the call's failure means.
 func (c *call) explain(ctx context.Context) error {
 	err := c.failure
+	if own, ok := errors.AsType[*apierror.Error](err); ok {
+		return own
+	}
 	if _, ok := errors.AsType[bodyError](err); ok {
 		return unreadable("the body of the request", err)
 	}

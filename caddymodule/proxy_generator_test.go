@@ -168,7 +168,7 @@ var odd = []field{
 // local are headers that stay at the sidecar, or that it or Caddy changes.
 var local = []field{
 	{"Cookie", "a=b"}, {"Cookie", "c=d"}, {"X-Forwarded-For", "1.2.3.4"}, {"X-Forwarded-Host", "evil"}, {"X-Forwarded-Proto", "https"}, {"X-Forwarded-Anything", "x"}, {"Forwarded", "for=1.2.3.4"}, {"Via", "1.1 other"},
-	{"X-HubSpot-Max-Wait", "2s"}, {"X-HubSpot-Priority", "low"}, {"Connection", "close"}, {"Connection", "keep-alive, X-Hop"}, {"X-Hop", "x"}, {"Keep-Alive", "timeout=5"}, {"Proxy-Connection", "keep-alive"}, {"Proxy-Authorization", "Basic eDp5"},
+	{"X-HubSpot-Max-Wait", "2s"}, {"X-HubSpot-Priority", "batch"}, {"Connection", "close"}, {"Connection", "keep-alive, X-Hop"}, {"X-Hop", "x"}, {"Keep-Alive", "timeout=5"}, {"Proxy-Connection", "keep-alive"}, {"Proxy-Authorization", "Basic eDp5"},
 	{"TE", "trailers"}, {"TE", "gzip"}, {"X_Under", "x"}, {"X.Dot", "x"}, {"User-Agent", ""}, {"Pragma", "no-cache"},
 }
 

@@ -31,7 +31,7 @@ func withAPI(caddyfile, api string) string {
 // acme connected.
 func startProxy(t *testing.T, api, site string) *harness {
 	t.Helper()
-	h := startCaddy(t, withAPI(hubspotCaddyfile("", site), api))
+	h := startCaddy(t, withQuota(withAPI(hubspotCaddyfile("", site), api), "100000 1s"))
 	connect(t, h, "acme", testToken)
 	return h
 }

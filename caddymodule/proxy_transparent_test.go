@@ -28,9 +28,12 @@ func TestTransparency(t *testing.T) {
 		}
 		return all[number].answer(w, m, more)
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	// A request that may not wait is not sent twice.
+	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev {\n max_wait 1ns\n }")
 	applied := make(map[string]int)
 	for _, c := range all {
+		// After a 429 the next request would have to wait.
+		hub(h).limiter = newTestLimiter(hub(h))
 		direct := c.exchange(t, upstream, upstream.listener.Addr().String())
 		proxied := c.exchange(t, upstream, h.Addr())
 		if t.Failed() {

@@ -4,6 +4,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
 // hubApp is one configured HubSpot app at run time: its expanded settings
@@ -15,6 +16,7 @@ type hubApp struct {
 	endpoints hubspot.Endpoints
 	client    *hubspot.Client
 	manager   *connection.Manager
+	limiter   *quota.Limiter
 	// app is the module that the hubApp belongs to.
 	app *App
 }

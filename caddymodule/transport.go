@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"time"
 
@@ -149,31 +150,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) {
-	if err := c.getToken(r.Context()); err != nil {
-		closeBody(r)
-		return nil, err
-	}
-	up := c.outbound(r)
-	body := keepBody(up)
-	res, err := t.send(c, up)
-	if err != nil || res.StatusCode != http.StatusUnauthorized {
-		return res, body.blame(err)
-	}
-	return t.replay(c, r, body, res)
-}
-
 // send makes one try.
-func (t *Transport) send(c *call, up *http.Request) (*http.Response, error) {
+func (t *Transport) send(c *call, up *http.Request) (got try) {
+	// Without a connection nothing has left, whatever the error is.
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.connected = true }}
+	up = up.WithContext(httptrace.WithClientTrace(up.Context(), trace))
 	c.tries++
 	c.leave()
-	res, err := t.HTTPTransport.Transport.RoundTrip(up)
+	got.res, got.err = t.HTTPTransport.Transport.RoundTrip(up)
 	c.enter()
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		_ = res.Body.Close()
-		return nil, errSwitched
+	if got.err == nil && got.res.StatusCode == http.StatusSwitchingProtocols {
+		_ = got.res.Body.Close()
+		got.res, got.err = nil, errSwitched
 	}
-	return res, err
+	return got
 }
 
 var errSwitched = errors.New("HubSpot switched protocols without being asked")

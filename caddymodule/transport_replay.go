@@ -6,44 +6,18 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
-
-	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
 const (
 	// maxKept is the largest request body that is kept for a second try.
 	maxKept = 64 << 10
-	// maxPeek is how much of a 401 is read to find out what it means.
+	// maxPeek is how much of a refusal is read to find out what it means.
 	maxPeek = 16 << 10
 )
-
-// replay sends a request once more with another token if HubSpot refused the
-// one that it had. Otherwise it returns HubSpot's answer as it is.
-func (t *Transport) replay(c *call, r *http.Request, body *keptBody, refused *http.Response) (*http.Response, error) {
-	kept, whole := body.whole()
-	if !whole || !refusesToken(r.Method, refused) {
-		return refused, nil
-	}
-	if err := c.replaceToken(r.Context()); err != nil {
-		// Only these two tell the caller more than HubSpot's answer does.
-		if errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected) {
-			_ = refused.Body.Close()
-			return nil, err
-		}
-		return refused, nil
-	}
-	_ = refused.Body.Close()
-	up := c.outbound(r)
-	if body != nil {
-		up.Body = io.NopCloser(bytes.NewReader(kept))
-	}
-	return t.send(c, up)
-}
 
 // keptBody is a request body that remembers what was read of it, as long as
 // that is little enough. Nothing is read ahead.
@@ -55,6 +29,7 @@ type keptBody struct {
 	// mu: Go's transport may still be reading when the answer is there.
 	mu    sync.Mutex
 	kept  []byte
+	begun bool
 	ended bool
 	over  bool
 	// failed is why the caller's body could not be read to its end.
@@ -77,10 +52,10 @@ func keepBody(r *http.Request) *keptBody {
 
 // Read reads the body on.
 func (b *keptBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	b.begun = true
+	b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
-	if err == nil && b.length > maxKept {
-		return n, nil
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch err {
@@ -100,17 +75,33 @@ func (b *keptBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// whole returns the body if all of it was read and kept. No body is whole.
-func (b *keptBody) whole() ([]byte, bool) {
+// Close closes the body, unless nothing was read of it: it is there for
+// another try then, and the server closes it after that.
+func (b *keptBody) Close() error {
+	b.mu.Lock()
+	begun := b.begun
+	b.mu.Unlock()
+	if !begun {
+		return nil
+	}
+	return b.ReadCloser.Close()
+}
+
+// again returns the body for another try, if all of it was read and kept, or
+// nothing read because there was no connection. No body is there again.
+func (b *keptBody) again(connected bool) (io.ReadCloser, bool) {
 	if b == nil {
 		return nil, true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over || !b.ended && int64(len(b.kept)) != b.length {
+	switch {
+	case !b.begun && !connected:
+		return b, true
+	case b.over || !b.ended && int64(len(b.kept)) != b.length:
 		return nil, false
 	}
-	return b.kept, true
+	return io.NopCloser(bytes.NewReader(b.kept)), true
 }
 
 // bodyError is an error of the caller's body, not of HubSpot.

@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+)
+
+var fullGoodput = flag.Bool("goodput", false, "run TestGoodput with HubSpot's own quota of 110 in 10 s, which takes minutes")
+
+// goodputRun is what TestGoodput measures.
+type goodputRun struct {
+	calls, workers int
+	quota          sandbox.Quota
+	// tolerance is by how much a run may take longer than it has to.
+	tolerance float64
+}
+
+// ideal is the shortest time in which the calls can be made.
+func (g goodputRun) ideal() time.Duration {
+	return time.Duration((g.calls-1)/g.quota.Requests) * g.quota.Interval
+}
+
+// TestGoodput has 50 workers make calls on one portal, as fast as they can:
+// through one sidecar, through three that do not know of each other, and
+// through a plain reverse_proxy with a client that does what HubSpot's Node
+// SDK does after a 429.
+func TestGoodput(t *testing.T) {
+	// A busy machine is late by more than the full run's percents.
+	run := goodputRun{calls: 560, workers: 50, quota: sandbox.Quota{Requests: 110, Interval: time.Second}, tolerance: 0.25}
+	if *fullGoodput {
+		run = goodputRun{calls: 1000, workers: 50, quota: sandbox.Quota{Requests: 110, Interval: 10 * time.Second}, tolerance: 0.05}
+	}
+	for _, sidecars := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d sidecars", sidecars), func(t *testing.T) { run.throughSidecars(t, sidecars) })
+	}
+	t.Run("plain reverse_proxy", run.throughReverseProxy)
+}
+
+// caddyfile has three apps that are one for HubSpot. Their search
+// quotas differ, so that each has a limiter of its own, as three processes
+// have.
+func (g goodputRun) caddyfile() string {
+	app := `{
+		client_id     {env.HUBSPOT_CLIENT_ID}
+		client_secret {env.HUBSPOT_CLIENT_SECRET}
+		quota         ` + fmt.Sprintf("%d %v", g.quota.Requests, g.quota.Interval) + `
+		search_quota  %d 1s
+	}
+	`
+	global, site := "", "hubspot_auth\n"
+	for i := range 3 {
+		global += fmt.Sprintf("app sidecar%d "+app, i, i+5)
+		site += fmt.Sprintf("handle_path /%d/* {\n hubspot_proxy sidecar%d {\n max_wait 1m\n }\n }\n", i, i)
+	}
+	site += "handle_path /plain/* {\n reverse_proxy SANDBOX\n }\n"
+	return hubspotCaddyfile(global, site)
+}
+
+// start starts Caddy and returns HubSpot's token for the user acme, who is
+// connected to all three.
+func (g goodputRun) start(t *testing.T) (*harness, string) {
+	t.Helper()
+	h := startCaddy(t, g.caddyfile(), withSandboxQuota(g.quota.Requests, g.quota.Interval))
+	h.Connect("acme", sandbox.DemoHubID)
+	token, err := hub(h).manager.Token(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		app, _ := h.App().app(fmt.Sprintf("sidecar%d", i))
+		connectTo(t, app, "acme", token.Access.Reveal())
+	}
+	return h, token.Access.Reveal()
+}
+
+// measure has the workers make the calls and returns how long it took.
+func (g goodputRun) measure(call func(worker int)) time.Duration {
+	var wg sync.WaitGroup
+	var made atomic.Int64
+	begun := time.Now()
+	for worker := range g.workers {
+		wg.Go(func() {
+			for made.Add(1) <= int64(g.calls) {
+				call(worker)
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(begun)
+}
+
+// goodputClient keeps its connections, as a program does that makes many
+// calls.
+func goodputClient(h *harness, workers int) *http.Client {
+	transport := h.Transport()
+	transport.DisableKeepAlives = false
+	transport.MaxIdleConnsPerHost = workers
+	h.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func get(client *http.Client, path, token string) (int, error) {
+	req, err := http.NewRequest(http.MethodGet, testBase+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + token}, "X-Hubspot-User": {"acme"}}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, err
+}
+
+func (g goodputRun) throughSidecars(t *testing.T, sidecars int) {
+	h, _ := g.start(t)
+	client := goodputClient(h, g.workers)
+	var failed atomic.Int64
+	took := g.measure(func(worker int) {
+		status, err := get(client, fmt.Sprintf("/%d%s?limit=1", worker%sidecars, contacts), testCallerKey)
+		if status != 200 || err != nil {
+			failed.Add(1)
+			t.Errorf("status %d, %v", status, err)
+		}
+	})
+	beyond := h.Sandbox.Stats().BeyondQuota
+	t.Logf("%d calls by %d workers: %v; ideal %v (%+.1f %%); 429s at clients %d, at sidecars %d", g.calls, g.workers,
+		took.Round(time.Millisecond), g.ideal(), 100*(took.Seconds()/g.ideal().Seconds()-1), failed.Load(), beyond)
+	if took.Seconds() > g.ideal().Seconds()*(1+g.tolerance) {
+		t.Errorf("took %v, more than %v and %.0f %%", took, g.ideal(), g.tolerance*100)
+	}
+	if sidecars == 1 && beyond > 5 || beyond > int64(g.calls/10) {
+		t.Errorf("HubSpot refused %d calls", beyond)
+	}
+}
+
+// throughReverseProxy is there to compare with. HubSpot's Node SDK waits for
+// 10 seconds after a refusal, twice as long after the next, and so on.
+func (g goodputRun) throughReverseProxy(t *testing.T) {
+	h, token := g.start(t)
+	client := goodputClient(h, g.workers)
+	var refused, failed atomic.Int64
+	took := g.measure(func(int) {
+		const retries = 6
+		for try := 1; ; try++ {
+			status, err := get(client, "/plain"+contacts+"?limit=1", token)
+			switch {
+			case err != nil:
+				t.Error(err)
+				return
+			case status != http.StatusTooManyRequests:
+				return
+			case try > retries:
+				failed.Add(1)
+				return
+			}
+			refused.Add(1)
+			time.Sleep(time.Duration(try) * g.quota.Interval)
+		}
+	})
+	t.Logf("%d calls by %d workers: %v; ideal %v (%+.1f %%); 429s at clients %d, calls given up %d", g.calls, g.workers,
+		took.Round(time.Millisecond), g.ideal(), 100*(took.Seconds()/g.ideal().Seconds()-1), refused.Load(), failed.Load())
+}

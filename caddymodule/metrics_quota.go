@@ -1,0 +1,60 @@
+package caddymodule
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+)
+
+// quotaWaited notes that a request waited for quota; waits of nothing are
+// those of requests that were refused at once.
+func (m *metrics) quotaWaited(app string, class quota.Class, result string, d time.Duration) {
+	m.quotaWaits.WithLabelValues(app, className(class), result).Observe(d.Seconds())
+}
+
+// Results of a wait for quota.
+const (
+	quotaServed  = "served"
+	quotaRefused = "refused"
+	quotaGone    = "gone"
+)
+
+func className(class quota.Class) string {
+	if class == quota.Search {
+		return "search"
+	}
+	return "burst"
+}
+
+// headrooms collects what is left of the quotas when it is asked.
+type headrooms struct {
+	desc     *prometheus.Desc
+	limiters sync.Map // of *quota.Limiter to the app's name
+}
+
+// add has a limiter looked at until remove is called.
+func (h *headrooms) add(app string, l *quota.Limiter) (remove func()) {
+	h.limiters.Store(l, app)
+	return func() { h.limiters.Delete(l) }
+}
+
+// Describe implements [prometheus.Collector].
+func (h *headrooms) Describe(descs chan<- *prometheus.Desc) { descs <- h.desc }
+
+// Collect implements [prometheus.Collector].
+func (h *headrooms) Collect(collected chan<- prometheus.Metric) {
+	// After a change of settings an app has two limiters for a moment.
+	least := make(map[string]float64)
+	for limiter, app := range h.limiters.Range {
+		left := limiter.(*quota.Limiter).Headroom()
+		if known, ok := least[app.(string)]; !ok || left < known {
+			least[app.(string)] = left
+		}
+	}
+	for app, left := range least {
+		collected <- prometheus.MustNewConstMetric(h.desc, prometheus.GaugeValue, left, app)
+	}
+}

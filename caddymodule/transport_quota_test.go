@@ -1,0 +1,198 @@
+package caddymodule
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+)
+
+// newTestLimiter is a limiter for an app that has forgotten everything.
+func newTestLimiter(hub *hubApp) *quota.Limiter {
+	return quota.NewLimiter(quota.Config{Burst: quota.Rate(hub.settings.Quota), Search: quota.Rate(hub.settings.SearchQuota)})
+}
+
+// withQuota gives the app hbdev another quota.
+func withQuota(caddyfile, quota string) string {
+	return strings.Replace(caddyfile, "redirect_uri ", "quota "+quota+"\n\t\t\tredirect_uri ", 1)
+}
+
+func TestQuotaHeadersAreChecked(t *testing.T) {
+	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	for _, tc := range []struct{ name, value, text string }{
+		{"X-HubSpot-Max-Wait", "soon", "duration"},
+		{"X-HubSpot-Max-Wait", "-1s", "duration"},
+		{"X-HubSpot-Max-Wait", "5", "duration"},
+		{"X-HubSpot-Max-Wait", "", "duration"},
+		{"X-HubSpot-Priority", "urgent", "batch"},
+	} {
+		got, _, _ := h.call("GET", contacts, "", tc.name, tc.value)
+		if e := wantOwnError(t, got, 400, "bad_request"); !strings.Contains(e.Message, tc.text) {
+			t.Errorf("%s: %s: %s", tc.name, tc.value, e.Message)
+		}
+	}
+	got, _, _ := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "1s", "X-HubSpot-Max-Wait", "2s")
+	wantOwnError(t, got, 400, "bad_request")
+	got, _, _ = h.call("GET", contacts, "", "X-HubSpot-Priority", "batch", "X-HubSpot-Priority", "interactive")
+	wantOwnError(t, got, 400, "bad_request")
+	for _, header := range [][]string{{"X-HubSpot-Max-Wait", "0"}, {"X-HubSpot-Max-Wait", "1h"}, {"X-HubSpot-Priority", "batch"}, {"X-HubSpot-Priority", "Interactive"}} {
+		if got, _, _ := h.call("GET", contacts, "", header...); got.StatusCode != 200 {
+			t.Errorf("%v: %s %s", header, got.Status, got.Text)
+		}
+	}
+}
+
+func TestQuotaIsKept(t *testing.T) {
+	caddyfile := withQuota(hubspotCaddyfile("", authAndProxy), "5 2s")
+	h := startSandboxed(t, caddyfile)
+	asked := func() int64 { return h.Sandbox.Stats().Portals[0].Requests }
+	for range 5 {
+		if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > time.Second {
+			t.Fatalf("below the quota: %s after %v", got.Status, took)
+		}
+	}
+	// Search has a quota of its own.
+	if got, _, took := h.call("POST", contacts+"/search", "{}", "X-HubSpot-Max-Wait", "0"); got.StatusCode != 200 {
+		t.Errorf("search: %s after %v", got.Status, took)
+	}
+	before := asked()
+	for _, wait := range []string{"0", "100ms"} {
+		got, _, took := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", wait)
+		e := wantOwnError(t, got, 429, "rate_limited")
+		if e.PolicyName != "TEN_SECONDLY_ROLLING" || !strings.Contains(e.Message, "ten_secondly_rolling") || took > 500*time.Millisecond {
+			t.Errorf("refused after %v: %s", took, got.Text)
+		}
+		if after, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || after < 1 || after > 3 {
+			t.Errorf("Retry-After %q", got.Header.Get("Retry-After"))
+		}
+	}
+	// A reload forgets nothing.
+	if err := h.Load(strings.Replace(caddyfile, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1)); err != nil {
+		t.Fatal(err)
+	}
+	got, _, _ := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "0")
+	wantOwnError(t, got, 429, "rate_limited")
+	if n := asked() - before; n != 0 {
+		t.Errorf("HubSpot was asked %d times beyond the quota", n)
+	}
+	// Whoever has time is served.
+	got, _, took := h.call("GET", contacts, "")
+	if got.StatusCode != 200 || took < 500*time.Millisecond || took > 3*time.Second {
+		t.Errorf("with patience: %s after %v", got.Status, took)
+	}
+	if s := h.Sandbox.Stats(); s.BeyondQuota != 0 {
+		t.Errorf("%d requests beyond the quota", s.BeyondQuota)
+	}
+}
+
+func TestQuotaOfClientsThatGiveUp(t *testing.T) {
+	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy), "1 1s"))
+	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {
+		t.Fatal(got.Status)
+	}
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			req, _ := http.NewRequestWithContext(ctx, "GET", testBase+contacts, nil)
+			req.Header.Set("Authorization", "Bearer "+testCallerKey)
+			req.Header.Set("X-HubSpot-User", "acme")
+			if res, err := h.Client().Do(req); err == nil {
+				_ = res.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > 2*time.Second {
+		t.Errorf("behind clients that gave up: %s after %v", got.Status, took)
+	}
+	if n := h.Sandbox.Stats().Portals[0].Requests; n != 2 {
+		t.Errorf("%d requests reached HubSpot, want 2", n)
+	}
+}
+
+func TestDailyLimitIsRemembered(t *testing.T) {
+	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	h.Fault(`{"api":{"answer":"rate_limited","policy":"DAILY","retry_after":3600}}`)
+	got, tries, _ := h.call("GET", contacts, "")
+	if got.StatusCode != 429 || tries != "1" || !strings.Contains(got.Text, `"policyName":"DAILY"`) || strings.Contains(got.Text, "SIDECAR") {
+		t.Errorf("HubSpot's answer: %s %s", got.Status, got.Text)
+	}
+	got, _, took := h.call("GET", contacts, "")
+	e := wantOwnError(t, got, 429, "rate_limited")
+	if e.PolicyName != "DAILY" || took > time.Second {
+		t.Errorf("after %v: %s", took, got.Text)
+	}
+	if after, _ := strconv.Atoi(got.Header.Get("Retry-After")); after < 3590 || after > 3600 {
+		t.Errorf("Retry-After %d", after)
+	}
+	if n := h.Sandbox.Stats().APIFaults; n != 1 {
+		t.Errorf("HubSpot was asked %d times", n)
+	}
+}
+
+func TestQuotaMetrics(t *testing.T) {
+	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy+"\n metrics /metrics"), "1 500ms"))
+	for range 2 {
+		h.call("GET", contacts, "")
+	}
+	h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "0")
+	h.Fault(`{"api":{"answer":"locked","retry_after":1,"times":1}}`)
+	h.call("GET", contacts, "")
+	text := h.Get("/metrics", "").Text
+	for _, line := range []string{
+		`caddy_hubspot_quota_wait_seconds_count{app="hbdev",quota="burst",result="served"}`,
+		`caddy_hubspot_quota_wait_seconds_count{app="hbdev",quota="burst",result="refused"} 1`,
+		`caddy_hubspot_retries_total{app="hbdev",reason="locked"}`,
+		`caddy_hubspot_quota_headroom_ratio{app="hbdev"}`,
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("the metrics have no %s", line)
+		}
+	}
+}
+
+// TestInteractiveOvertakesBatch has batch work use all of the quota.
+func TestInteractiveOvertakesBatch(t *testing.T) {
+	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy), "20 1s"),
+		withSandboxQuota(20, time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	client := h.Client()
+	var wg sync.WaitGroup
+	for range 15 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				req, _ := http.NewRequestWithContext(ctx, "GET", testBase+contacts, nil)
+				req.Header.Set("Authorization", "Bearer "+testCallerKey)
+				req.Header.Set("X-HubSpot-User", "acme")
+				req.Header.Set("X-HubSpot-Priority", "batch")
+				res, err := client.Do(req)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+				if res.StatusCode != 200 && ctx.Err() == nil {
+					t.Errorf("batch: %s", res.Status)
+				}
+			}
+		})
+	}
+	time.Sleep(1500 * time.Millisecond)
+	for range 5 {
+		// Behind all of the batch work it would take 700 ms.
+		if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > 500*time.Millisecond {
+			t.Errorf("interactive: %s after %v", got.Status, took)
+		}
+	}
+	cancel()
+	wg.Wait()
+}

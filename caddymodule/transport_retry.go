@@ -1,0 +1,241 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+)
+
+// maxTries is how often HubSpot is asked for one request at the most.
+const maxTries = 3
+
+// Bases of the pauses before another try. HubSpot asks for "a few seconds"
+// after a 502 or 504, and says that its locks last 2 seconds.
+const (
+	pauseUnsent  = 200 * time.Millisecond
+	pauseLimited = time.Second
+	pauseGateway = time.Second
+	pauseLocked  = 2 * time.Second
+)
+
+// statusMigration is HubSpot's own status for an account that is moving to
+// another data centre. It comes with a Retry-After of up to 24 hours.
+const statusMigration = 477
+
+// try is one request to HubSpot and what came of it.
+type try struct {
+	res *http.Response
+	err error
+	// connected is set if the request may have left.
+	connected bool
+	// limited is the limit for which HubSpot refused the request, or nil.
+	limited *quota.Limited
+}
+
+// roundTrip sends a request as often as it takes and is permitted.
+func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) {
+	ctx := r.Context()
+	c.pacing.class = quota.ClassOf(c.method, c.target.path)
+	if err := c.getToken(ctx); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	ticket, err := c.takePlaceWithToken(ctx, false)
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	up := c.outbound(r)
+	body := keepBody(up)
+	tokens, reason := 1, ""
+	for {
+		got := t.send(c, up)
+		got.limited = c.limitOf(got.res)
+		settle(ticket, got.res, got.connected, got.limited)
+		next, ok := body.again(got.connected)
+		if !ok || c.tries >= maxTries {
+			return got.res, body.blame(got.err)
+		}
+		if got.refusesToken(c, tokens) {
+			tokens++
+			reason = "token"
+			if err := c.replaceToken(ctx); err != nil {
+				return got.unlessAboutUser(err)
+			}
+		} else if reason, ok = c.pauseAfter(ctx, got); !ok {
+			return got.res, body.blame(got.err)
+		}
+		if ticket, err = c.takePlaceWithToken(ctx, true); err != nil {
+			return got.res, body.blame(got.err)
+		}
+		c.proxy.app.metrics.retries.WithLabelValues(c.proxy.hub.name, reason).Inc()
+		got.discard()
+		up = c.outbound(r)
+		up.Body = next
+	}
+}
+
+// takePlaceWithToken is takePlace for a call that has a token: after a wait,
+// it looks whether that is still the newest.
+func (c *call) takePlaceWithToken(ctx context.Context, again bool) (quota.Ticket, error) {
+	ticket, err := c.takePlace(ctx, again)
+	if err != nil || ticket.Waited == 0 {
+		return ticket, err
+	}
+	if err := c.getToken(ctx); err != nil {
+		ticket.Unsent()
+		return quota.Ticket{}, err
+	}
+	return ticket, nil
+}
+
+// refusesToken reports whether HubSpot refuses the token and another one can
+// be had. tokens is how many were tried.
+func (got try) refusesToken(c *call, tokens int) bool {
+	return tokens == 1 && got.res != nil && got.res.StatusCode == http.StatusUnauthorized && refusesToken(c.method, got.res)
+}
+
+// unlessAboutUser returns HubSpot's answer, unless the error tells the caller
+// more.
+func (got try) unlessAboutUser(err error) (*http.Response, error) {
+	if errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected) {
+		got.discard()
+		return nil, err
+	}
+	return got.res, got.err
+}
+
+// discard closes an answer that nobody gets.
+func (got try) discard() {
+	if got.res != nil {
+		_ = got.res.Body.Close()
+	}
+}
+
+// pauseAfter waits before another try, and says why there is one. ok is false
+// if there must be none, or if it cannot come in time.
+func (c *call) pauseAfter(ctx context.Context, got try) (reason string, ok bool) {
+	pause, reason := got.pause(c)
+	if reason == "" || ctx.Err() != nil || pause >= time.Until(c.pacing.until) {
+		return "", false
+	}
+	if pause == 0 {
+		return reason, true
+	}
+	if got.res != nil {
+		holdBody(got.res)
+	}
+	c.overhead += time.Since(c.since)
+	defer c.enter()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return reason, true
+	case <-ctx.Done():
+		return "", false
+	}
+}
+
+// pause is how long to wait before another try, and why there is one; without
+// a reason there is none.
+func (got try) pause(c *call) (pause time.Duration, reason string) {
+	switch {
+	case got.err != nil:
+		return got.pauseAfterError(c)
+	case got.limited != nil:
+		return got.pauseAfterLimit(c)
+	}
+	asked, hasAsked := quota.ReadRetryAfter(got.res.Header)
+	switch status := got.res.StatusCode; {
+	case status == http.StatusLocked && hasAsked, status == statusMigration && hasAsked:
+		return asked, "locked"
+	case status == http.StatusLocked:
+		return pauseLocked + jitter(pauseLocked, 1), "locked"
+	case !isGatewayError(status) || !c.onlyReads():
+		return 0, ""
+	case hasAsked:
+		return asked, "gateway"
+	}
+	return jitter(pauseGateway, c.tries), "gateway"
+}
+
+// pauseAfterLimit leaves it to the quota to find the next place; what is not
+// counted has none.
+func (got try) pauseAfterLimit(c *call) (time.Duration, string) {
+	switch {
+	case got.limited.Daily():
+		return 0, ""
+	case c.pacing.class != quota.Exempt:
+		return 0, "limited"
+	case got.limited.RetryAfter > 0:
+		return got.limited.RetryAfter, "limited"
+	}
+	return jitter(pauseLimited, c.tries), "limited"
+}
+
+func (got try) pauseAfterError(c *call) (time.Duration, string) {
+	if isCertificateError(got.err) || errors.Is(got.err, errSwitched) {
+		return 0, ""
+	}
+	if !got.connected {
+		return jitter(pauseUnsent, c.tries), "unsent"
+	}
+	// After a timeout the next try would hardly be faster.
+	if timeout, ok := errors.AsType[net.Error](got.err); ok && timeout.Timeout() || !c.onlyReads() {
+		return 0, ""
+	}
+	return jitter(pauseUnsent, c.tries), "broken"
+}
+
+// jitter is a random pause of up to base, or twice as much with each try.
+func jitter(base time.Duration, tries int) time.Duration {
+	return rand.N(base<<(tries-1)) + 1
+}
+
+// isGatewayError holds the answers of HubSpot's edge that say that there is
+// none of HubSpot's own.
+func isGatewayError(status int) bool {
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return status >= 520 && status <= 529
+}
+
+// onlyReads reports whether the call changes nothing, so that it can be sent
+// again even if HubSpot may have processed it.
+func (c *call) onlyReads() bool {
+	switch c.method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	case http.MethodPost:
+		return strings.HasSuffix(c.target.path, "/search") || strings.HasSuffix(c.target.path, "/batch/read")
+	}
+	return false
+}
+
+// holdBody takes the body of an answer into memory, if it is no longer than
+// maxPeek, and lets its connection go. It returns the body, or its beginning.
+func holdBody(res *http.Response) []byte {
+	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
+	if err == nil && len(head) < maxPeek {
+		_ = res.Body.Close()
+		res.Body = io.NopCloser(bytes.NewReader(head))
+		return head
+	}
+	res.Body = &peekedBody{
+		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{res.Body, err}),
+		Closer: res.Body,
+	}
+	return head
+}
