@@ -39,6 +39,9 @@ func (w *claimWatch) poll(random func(time.Duration) time.Duration) time.Duratio
 	return 50*time.Millisecond + step + random(step)
 }
 
+// minLease keeps claims from lapsing at once where a token has next to no life.
+const minLease = 100 * time.Millisecond
+
 // lease is L of the claim protocol for one record: shorter where access
 // tokens live so short that a dead claim would outlast them.
 func (m *Manager) lease(r Record) time.Duration {
@@ -46,7 +49,7 @@ func (m *Manager) lease(r Record) time.Duration {
 	if life <= 0 {
 		return m.config.Lease
 	}
-	return min(m.config.Lease, life/3)
+	return max(min(m.config.Lease, life/3), minLease)
 }
 
 // claim writes a claim on top of v. It proves that the store takes writes
