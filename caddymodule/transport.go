@@ -157,7 +157,7 @@ func (t *Transport) send(c *call, up *http.Request) (got try) {
 	up = up.WithContext(httptrace.WithClientTrace(up.Context(), trace))
 	c.tries++
 	c.leave()
-	got.res, got.err = t.HTTPTransport.Transport.RoundTrip(up)
+	got.res, got.err = t.HTTPTransport.Transport.RoundTrip(up) //nolint:bodyclose // whoever takes the try closes it, or discards it
 	c.enter()
 	if got.err == nil && got.res.StatusCode == http.StatusSwitchingProtocols {
 		_ = got.res.Body.Close()

@@ -56,7 +56,7 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 	}
 	up := c.outbound(r)
 	body := keepBody(up)
-	tokens, reason := 1, ""
+	tokens := 1
 	for {
 		got := t.send(c, up)
 		got.limited = c.limitOf(got.res)
@@ -65,9 +65,9 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 		if !ok || c.tries >= maxTries {
 			return got.res, body.blame(got.err)
 		}
+		reason := "token"
 		if got.refusesToken(c, tokens) {
 			tokens++
-			reason = "token"
 			if err := c.replaceToken(ctx); err != nil {
 				return got.unlessAboutUser(err)
 			}

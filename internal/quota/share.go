@@ -1,7 +1,7 @@
 package quota
 
 // share is what a bucket knows of others that use the same limit, and how
-// much of it it takes itself.
+// much of it this process takes.
 type share struct {
 	// max in span is the limit as HubSpot announces it, or as configured.
 	max  int
