@@ -88,8 +88,7 @@ func (l *ledger) why(last, next *attempt) string {
 		return causeNone
 	case !c.rotating && (c.overtaken(last, next.begun()) || c.overtaken(next, last.answered)):
 		return causeOvertaken
-	case !c.rotating && (next.claim == nil && l.cutOff(next.by, next.arrived.Add(-c.life), next.arrived) ||
-		last.claim == nil && !last.install && l.cutOff(last.by, last.arrived.Add(-c.life), next.begun())):
+	case !c.rotating && (l.degraded(next) || l.degraded(last)):
 		return causeNoClaim
 	case last.begun().After(next.begun()):
 		// It claimed first and asked last, when its claim had run out.
@@ -101,6 +100,12 @@ func (l *ledger) why(last, next *attempt) string {
 		return l.whyUndelivered(last, next)
 	}
 	return l.whyUnwritten(last, next)
+}
+
+// degraded reports whether a refresh was made without a claim by a sidecar
+// that was just then without Vault: it takes 3 s to see that.
+func (l *ledger) degraded(a *attempt) bool {
+	return a.claim == nil && !a.install && l.cutOff(a.by, a.arrived.Add(-5*time.Second), a.arrived)
 }
 
 // overtaken reports whether tokens that a sidecar had got without a claim, in
