@@ -116,14 +116,15 @@ func (s *sidecar) start() error {
 	return nil
 }
 
-// waitLive waits until the process serves.
+// waitLive waits until the process serves, on both of its sockets: that of the
+// admin API comes first.
 func (s *sidecar) waitLive() error {
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		resp, err := s.admin.Get("http://localhost/hubspot/live")
 		if err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if resp.StatusCode == http.StatusOK && s.accepts() {
 				return nil
 			}
 		}
@@ -134,6 +135,16 @@ func (s *sidecar) waitLive() error {
 		}
 	}
 	return fmt.Errorf("caddy does not answer\n%s", s.tail())
+}
+
+// accepts reports whether somebody listens on the site's socket.
+func (s *sidecar) accepts() bool {
+	c, err := net.Dial("unix", s.path("site.sock"))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
 }
 
 func (s *sidecar) tail() string {

@@ -112,6 +112,12 @@ func TestJudge(t *testing.T) {
 			h.refresh(1, 13.05, "token 0", "token 1").claim = nil
 			h.refresh(0, 13, "token 0", "token 2").arrived = h.at(13.3)
 		}},
+		{name: "without a claim after a long stop", expected: 1, duplicate: causeWoke, happens: func(h *history) {
+			h.refresh(0, 13, "token 0", "token 1")
+			h.write("token 1", 13.2)
+			h.fault(paused, 1, 12, 17)
+			h.refresh(1, 17.1, "token 0", "token 2").claim = nil
+		}},
 		{name: "tokens from an outage written over a claim", expected: 2, duplicate: causeOvertaken, happens: func(h *history) {
 			h.refresh(2, 13, "token 0", "token 1").claim = nil
 			h.refresh(0, 26, "token 0", "token 2")

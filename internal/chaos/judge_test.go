@@ -16,6 +16,7 @@ const (
 	causeOverslept = "sidecar stopped between its claim and the call"
 	causeVault     = "Vault away between HubSpot's answer and the write"
 	causeNoClaim   = "Vault away: refreshed without a claim"
+	causeWoke      = "sidecar stopped: it took that for an outage of Vault"
 	causeOvertaken = "Vault back: a result from the outage took a claim's place"
 	causeForced    = "HubSpot refused a valid access token"
 )
@@ -90,6 +91,8 @@ func (l *ledger) why(last, next *attempt) string {
 		return causeOvertaken
 	case !c.rotating && (l.degraded(next) || l.degraded(last)):
 		return causeNoClaim
+	case !c.rotating && (l.woke(next) || l.woke(last)):
+		return causeWoke
 	case last.begun().After(next.begun()):
 		// It claimed first and asked last, when its claim had run out.
 		if l.pausedPast(next.by, next.begun(), next.arrived, c.life/3) {
@@ -106,6 +109,15 @@ func (l *ledger) why(last, next *attempt) string {
 // that was just then without Vault: it takes 3 s to see that.
 func (l *ledger) degraded(a *attempt) bool {
 	return a.claim == nil && !a.install && l.cutOff(a.by, a.arrived.Add(-5*time.Second), a.arrived)
+}
+
+// woke reports whether a refresh was made without a claim by a sidecar that had
+// stood still for so long that its question to Vault had timed out.
+func (l *ledger) woke(a *attempt) bool {
+	return a.claim == nil && !a.install && slices.ContainsFunc(l.faults, func(f *fault) bool {
+		return f.kind == paused && f.sidecar == a.by && f.end.Sub(f.start) >= 2*time.Second &&
+			!f.end.After(a.arrived) && f.end.After(a.arrived.Add(-5*time.Second))
+	})
 }
 
 // overtaken reports whether tokens that a sidecar had got without a claim, in
