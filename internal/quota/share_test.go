@@ -25,9 +25,9 @@ func TestGoodput(t *testing.T) {
 		{1, 4 * time.Millisecond, 10 * time.Second, ideal * 103 / 100, 0},
 		{1, 100 * time.Millisecond, 10 * time.Second, ideal * 105 / 100, 0},
 		{1, 400 * time.Millisecond, time.Minute, ideal * 105 / 100, 0},
-		{2, 4 * time.Millisecond, time.Minute, ideal * 107 / 100, 35},
-		{2, 100 * time.Millisecond, time.Minute, ideal * 108 / 100, 25},
-		{3, 4 * time.Millisecond, 20 * time.Second, ideal * 107 / 100, 40},
+		{2, 4 * time.Millisecond, time.Minute, ideal * 107 / 100, 50},
+		{2, 100 * time.Millisecond, time.Minute, ideal * 108 / 100, 50},
+		{3, 4 * time.Millisecond, 20 * time.Second, ideal * 107 / 100, 60},
 		{3, 100 * time.Millisecond, time.Minute, ideal * 108 / 100, 50},
 		{3, 400 * time.Millisecond, time.Minute, ideal * 110 / 100, 60},
 	} {
