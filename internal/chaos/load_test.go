@@ -131,6 +131,9 @@ func (d *load) call(s *sidecar, c *conn) string {
 	switch {
 	case err != nil && disturbed != nil:
 		f.reason = "sidecar " + string(disturbed.kind)
+	case err != nil && d.ledger.during(s.number, start, f.end, reloaded) != nil:
+		// Caddy hands its listener on; a connection may be lost in that moment.
+		f.reason = "sidecar's " + string(reloaded)
 	case err != nil:
 		f.reason, f.unexplained = "no answer: "+cause(err), true
 	case reason != "":
