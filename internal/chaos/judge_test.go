@@ -87,12 +87,12 @@ func (l *ledger) why(last, next *attempt) string {
 			return causeForced
 		}
 		return causeNone
-	case !c.rotating && (c.overtaken(last, next.begun()) || c.overtaken(next, last.answered)):
-		return causeOvertaken
 	case !c.rotating && (l.degraded(next) || l.degraded(last)):
 		return causeNoClaim
 	case !c.rotating && (l.woke(next) || l.woke(last)):
 		return causeWoke
+	case !c.rotating && (c.overtaken(last, next.begun()) || c.overtaken(next, last.answered)):
+		return causeOvertaken
 	case last.begun().After(next.begun()):
 		// It claimed first and asked last, when its claim had run out.
 		if l.pausedPast(next.by, next.begun(), next.arrived, c.life/3) {
