@@ -11,7 +11,7 @@
 // known cause fails the test.
 //
 //	go test ./internal/chaos -v                                 # the short form
-//	go test ./internal/chaos -v -timeout 1h -chaos.for 20m -chaos.seed 7
+//	go test ./internal/chaos -v -timeout 1h -chaos.for 5m -chaos.seed 7
 //
 // The seed decides which faults come when; what they meet differs from run
 // to run. docs/reliability.md says what is promised and what was measured.
