@@ -29,6 +29,8 @@ type call struct {
 	// of its answer.
 	tries    int
 	received int
+	// connected is set once the try under way has a connection.
+	connected bool
 	// failure is why there is no answer of HubSpot's.
 	failure error
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"slices"
 	"time"
 
@@ -152,12 +151,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // send makes one try.
 func (t *Transport) send(c *call, up *http.Request) (got try) {
-	// Without a connection nothing has left, whatever the error is.
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.connected = true }}
-	up = up.WithContext(httptrace.WithClientTrace(up.Context(), trace))
+	c.connected = false
 	c.tries++
 	c.leave()
 	got.res, got.err = t.HTTPTransport.Transport.RoundTrip(up) //nolint:bodyclose // whoever takes the try closes it, or discards it
+	got.connected = c.connected
 	c.enter()
 	if got.err == nil && got.res.StatusCode == http.StatusSwitchingProtocols {
 		_ = got.res.Body.Close()

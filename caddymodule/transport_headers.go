@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 )
@@ -32,8 +33,9 @@ func staysHere(name string) bool {
 // is logged after it was sent. The body and the trailers, which come after
 // the body, are those of r.
 func (c *call) outbound(r *http.Request) *http.Request {
-	up := new(http.Request)
-	*up = *r
+	// Without a connection nothing has left, whatever the error is.
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { c.connected = true }}
+	up := r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
 	up.URL = c.target.url(c.proxy.api.scheme, c.proxy.api.host)
 	up.Host = c.proxy.api.host
 	up.Header = c.endToEnd(r.Header)

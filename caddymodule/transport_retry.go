@@ -155,8 +155,12 @@ func (got try) pause(c *call) (pause time.Duration, reason string) {
 	case got.limited != nil:
 		return got.pauseAfterLimit(c)
 	}
+	status := got.res.StatusCode
+	if status < http.StatusBadRequest {
+		return 0, ""
+	}
 	asked, hasAsked := quota.ReadRetryAfter(got.res.Header)
-	switch status := got.res.StatusCode; {
+	switch {
 	case status == http.StatusLocked && hasAsked, status == statusMigration && hasAsked:
 		return asked, "locked"
 	case status == http.StatusLocked:
