@@ -29,10 +29,10 @@ type entry struct {
 	// and retryAt is when the next may be tried.
 	failures int
 	retryAt  time.Time
-	// refused is the access token that HubSpot refused although the clock
-	// called it valid, and forcedAt when a refresh was last forced by that.
-	// forcing is set while that refresh is under way.
-	refused  secret.Text
+	// refused marks the access token that HubSpot refused although the clock
+	// called it valid, and forcedAt is when a refresh was last forced by
+	// that. forcing is set while that refresh is under way.
+	refused  secret.Mark
 	forcedAt time.Time
 	forcing  bool
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 const (
@@ -128,12 +130,12 @@ func (e *entry) mayForce(token Token) (leads, may bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case e.refused.Equal(token.Access):
+	case e.refused == token.Access.Mark():
 		return false, e.forcing
 	case time.Since(e.forcedAt) < forceEvery:
 		return false, false
 	}
-	e.refused, e.forcedAt, e.forcing = token.Access, time.Now(), true
+	e.refused, e.forcedAt, e.forcing = token.Access.Mark(), time.Now(), true
 	return true, true
 }
 
@@ -147,7 +149,7 @@ func (e *entry) endForce() {
 func (e *entry) isRefused(v *view) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return !e.refused.IsZero() && e.refused.Equal(v.AccessToken)
+	return e.refused != secret.Mark{} && e.refused == v.AccessToken.Mark()
 }
 
 // ForceRefresh refreshes the connection of user whatever the clock says, for

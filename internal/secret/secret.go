@@ -3,6 +3,7 @@
 package secret
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"io"
@@ -46,6 +47,19 @@ func (t Text) IsZero() bool { return t.value == nil }
 // differ.
 func (t Text) Equal(other Text) bool {
 	return subtle.ConstantTimeCompare([]byte(t.Reveal()), []byte(other.Reveal())) == 1
+}
+
+// Mark tells one secret from others after the secret itself is forgotten. The
+// zero Mark is that of no secret.
+type Mark [sha256.Size]byte
+
+// Mark returns the secret's SHA-256, or the zero Mark of the empty secret. It
+// is for tokens, which cannot be found by trying.
+func (t Text) Mark() Mark {
+	if t.IsZero() {
+		return Mark{}
+	}
+	return sha256.Sum256([]byte(t.Reveal()))
 }
 
 // String returns a fixed text instead of the secret.

@@ -62,3 +62,13 @@ func TestTextEqual(t *testing.T) {
 		}
 	}
 }
+
+func TestMark(t *testing.T) {
+	a, again, b := secret.New("a-secret"), secret.New("a-secret"), secret.New("another")
+	if a.Mark() != again.Mark() || a.Mark() == b.Mark() {
+		t.Error("marks do not tell secrets apart")
+	}
+	if (secret.Text{}).Mark() != (secret.Mark{}) || a.Mark() == (secret.Mark{}) {
+		t.Error("the zero Mark is not that of no secret")
+	}
+}
