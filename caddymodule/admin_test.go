@@ -3,11 +3,8 @@ package caddymodule
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
@@ -154,79 +151,4 @@ func TestAdminWithoutTheOption(t *testing.T) {
 			t.Errorf("%s: %s: %s", path, got.Status, got.Text)
 		}
 	}
-}
-
-// TestNothingLeaks runs everything at debug level, with Caddy's own
-// credential logging on, and looks for HubSpot's tokens and the app's secret
-// in all that comes out.
-func TestNothingLeaks(t *testing.T) {
-	text := strings.Replace(hubspotCaddyfile("", "log\n"+authAndProxy), "{\n", "{\n debug\n servers {\n log_credentials\n trace\n }\n", 1)
-	h := startCaddy(t, text, withAdmin())
-	h.Connect("acme", sandbox.DemoHubID)
-	hub := hub(h)
-	secrets := map[string]string{"client secret": testClientSecret}
-	remember := func(when string) {
-		t.Helper()
-		stored, err := hub.app.store.store.Load(t.Context(), StoreKey{App: "hbdev", User: "acme"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		secrets[when+" access token"] = stored.AccessToken.Reveal()
-		secrets[when+" refresh token"] = stored.RefreshToken.Reveal()
-	}
-	remember("first")
-	if got := h.Get("/crm/objects/2026-09/contacts?limit=1", "acme"); got.StatusCode != http.StatusOK {
-		t.Fatalf("calling: %s: %s", got.Status, got.Text)
-	}
-	outputs := map[string]string{}
-	outputs["refresh"] = h.Admin(http.MethodPost, "/hubspot/connections/hbdev/acme/refresh").Text
-	remember("second")
-	h.Sandbox.Reset() // HubSpot forgets the grant: errors are logged too
-	outputs["failed refresh"] = h.Admin(http.MethodPost, "/hubspot/connections/hbdev/acme/refresh").Text
-	outputs["failed call"] = h.Get("/crm/objects/2026-09/contacts", "acme").Text
-	for _, path := range []string{
-		"/config/", "/metrics", "/hubspot/status", "/hubspot/ready", "/hubspot/connections/hbdev", "/hubspot/connections/hbdev/acme",
-	} {
-		outputs[path] = h.Admin(http.MethodGet, path).Text
-	}
-	outputs["storage"] = filesBelow(t, filepath.Join(h.Dir, "storage"))
-	if err := caddy.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	outputs["logs"] = h.Logs.String()
-	if !strings.Contains(outputs["logs"], "upstream roundtrip") || !strings.Contains(outputs["logs"], testCallerKey) {
-		t.Error("the logs are not at debug level with credentials: this test sees nothing")
-	}
-	for output, text := range outputs {
-		for name, value := range secrets {
-			if value == "" {
-				t.Fatalf("there is no %s to look for", name)
-			}
-			if strings.Contains(text, value) {
-				t.Errorf("%s holds the %s", output, name)
-			}
-		}
-		if output != "logs" && strings.Contains(text, testCallerKey) {
-			t.Errorf("%s holds the caller's key", output)
-		}
-	}
-}
-
-// filesBelow returns the content of all files of a directory.
-func filesBelow(t *testing.T, dir string) string {
-	t.Helper()
-	var all strings.Builder
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		all.WriteString(path + "\n")
-		all.Write(content)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all.String()
 }

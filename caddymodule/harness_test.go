@@ -55,6 +55,7 @@ type harness struct {
 	sandboxOptions sandbox.Options
 	sandboxServer  *httptest.Server
 	admin          bool
+	autosave       bool
 	// socketDir has a short path: that of a unix socket must be.
 	socketDir string
 }
@@ -65,6 +66,15 @@ type harnessOption func(h *harness)
 // withAdmin starts Caddy's admin API, on a unix socket; see [harness.Admin].
 func withAdmin() harnessOption {
 	return func(h *harness) { h.admin = true }
+}
+
+// withAutosave has Caddy save its config, to Dir/autosave.json.
+func withAutosave() harnessOption {
+	return func(h *harness) {
+		before := caddy.ConfigAutosavePath
+		h.t.Cleanup(func() { caddy.ConfigAutosavePath = before })
+		h.autosave, caddy.ConfigAutosavePath = true, filepath.Join(h.Dir, "autosave.json")
+	}
 }
 
 // withSandboxQuota has the sandbox grant another quota than HubSpot's.
@@ -168,7 +178,7 @@ func (h *harness) Adapt(text string) ([]byte, error) {
 
 // isolate keeps a config away from everything outside the test.
 func (h *harness) isolate(config map[string]any) {
-	admin := map[string]any{"disabled": true, "config": map[string]any{"persist": false}}
+	admin := map[string]any{"disabled": true, "config": map[string]any{"persist": h.autosave}}
 	if h.admin {
 		admin["disabled"] = false
 		admin["listen"] = "unix/" + h.adminSocket()
