@@ -146,11 +146,7 @@ func (c *Caller) build(name string, keys []secret.Text) (*access.Caller, error) 
 func parseRules(caller, setting string, texts []string) ([]access.Rule, error) {
 	rules := make([]access.Rule, 0, len(texts))
 	for _, text := range texts {
-		methods, path, ok := strings.Cut(text, " ")
-		if !ok {
-			return nil, fmt.Errorf("caller %q: %s: %q: give methods and a path, as in GET,POST /crm/*", caller, setting, text)
-		}
-		rule, err := access.ParseRule(methods, path)
+		rule, err := access.ParseRuleText(text)
 		if err != nil {
 			return nil, fmt.Errorf("caller %q: %s: %w", caller, setting, err)
 		}

@@ -40,6 +40,11 @@ type Caller struct {
 	deny  []Rule
 	// anyRequest is set when there is no allow rule.
 	anyRequest bool
+
+	// issuer and scope are set for a user token: what the caller who issued
+	// it may do binds it as well. See [Caller.Narrow].
+	issuer *Caller
+	scope  *Scope
 }
 
 var callerName = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}$`)
@@ -151,6 +156,9 @@ func (c *Caller) UnmatchedApps(names []string) []string {
 // MayApp reports whether the caller may use the app at all. App names compare
 // case-insensitively.
 func (c *Caller) MayApp(app string) bool {
+	if c.issuer != nil && !c.issuer.MayApp(app) {
+		return false
+	}
 	for _, g := range c.apps {
 		if g.MatchFold(app) {
 			return true
@@ -161,6 +169,9 @@ func (c *Caller) MayApp(app string) bool {
 
 // MayUser reports whether the caller may act for the user.
 func (c *Caller) MayUser(user string) bool {
+	if c.issuer != nil && !c.issuer.MayUser(user) {
+		return false
+	}
 	for _, g := range c.users {
 		if g.Match(user) {
 			return true

@@ -1,7 +1,8 @@
 // Package access decides who calls the sidecar and what the caller may do.
 //
 // A [Registry] holds the callers and finds the one that a key belongs to. A
-// [Caller] has a policy over four dimensions: app, user, method and path.
+// [Caller] has a policy over four dimensions: app, user, method and path;
+// [Caller.Narrow] makes one of a user token, which leaves a part of it.
 // [Readings] lists the ways in which servers read one request path, so that a
 // verdict can be refused where it depends on the reading. [Blocked] names the
 // HubSpot endpoints that no caller reaches. A request is judged like this:

@@ -36,6 +36,8 @@ func parseKey(key secret.Text) (digest, error) {
 		return digest{}, fmt.Errorf("has %d characters; at least %d are needed", len(text), MinKeyLength)
 	case len(text) > MaxKeyLength:
 		return digest{}, fmt.Errorf("has %d characters; at most %d can be used", len(text), MaxKeyLength)
+	case strings.HasPrefix(text, UserTokenPrefix):
+		return digest{}, errors.New("begins with " + UserTokenPrefix + ", as user tokens do; choose another")
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return digest{}, errors.New("holds a space, a control or a non-ASCII character, which an Authorization header cannot carry")
 	}

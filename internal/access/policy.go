@@ -27,6 +27,9 @@ const (
 type Denial struct {
 	// Caller is the caller's name.
 	Caller string
+	// Token is set if it is the caller's user token that is not for this,
+	// whatever the caller itself may do.
+	Token bool
 	// Dimension says what about the request is refused.
 	Dimension Dimension
 	// Rule is the deny rule that matched, as configured; empty where no
@@ -50,7 +53,11 @@ func (d *Denial) Error() string {
 	if d.Rule != "" {
 		what += fmt.Sprintf(" (denied by %q)", d.Rule)
 	}
-	return fmt.Sprintf("caller %q %s", d.Caller, what)
+	who := "caller"
+	if d.Token {
+		who = "this user token of caller"
+	}
+	return fmt.Sprintf("%s %q %s", who, d.Caller, what)
 }
 
 // Check judges a whole request: the app, the user, and the method on the path
@@ -66,13 +73,22 @@ func (c *Caller) Check(app, user, method string, readings []string) error {
 // CheckUser judges the app and the user. It returns nil or a [*Denial]. An
 // empty user is one that the request does not name; it is not judged.
 func (c *Caller) CheckUser(app, user string) error {
+	if c.issuer != nil {
+		if err := c.issuer.CheckUser(app, user); err != nil {
+			return err
+		}
+	}
 	if !c.MayApp(app) {
-		return &Denial{Caller: c.name, Dimension: DimensionApp}
+		return c.denial(DimensionApp, "")
 	}
 	if user != "" && !c.MayUser(user) {
-		return &Denial{Caller: c.name, Dimension: DimensionUser}
+		return c.denial(DimensionUser, "")
 	}
 	return nil
+}
+
+func (c *Caller) denial(dimension Dimension, rule string) *Denial {
+	return &Denial{Caller: c.name, Token: c.scope != nil, Dimension: dimension, Rule: rule}
 }
 
 // CheckPath judges the method on the path in all its readings. It returns nil,
@@ -80,6 +96,11 @@ func (c *Caller) CheckUser(app, user string) error {
 func (c *Caller) CheckPath(method string, readings []string) error {
 	if len(readings) == 0 {
 		return fmt.Errorf("%w: it has no reading", ErrAmbiguous)
+	}
+	if c.issuer != nil {
+		if err := c.issuer.CheckPath(method, readings); err != nil {
+			return err
+		}
 	}
 	if c.anyRequest && len(c.deny) == 0 {
 		return nil
@@ -102,7 +123,7 @@ func (c *Caller) CheckPath(method string, readings []string) error {
 	if !first.refused() {
 		return nil
 	}
-	return &Denial{Caller: c.name, Dimension: first.dimension, Rule: first.rule}
+	return c.denial(first.dimension, first.rule)
 }
 
 // verdict on one reading of a path. The zero value is permission.

@@ -30,6 +30,8 @@ const maxBasic = 64 + 1 + MaxKeyLength
 type Registry struct {
 	callers []*Caller
 	byKey   map[digest]holder
+	// byName has the callers by their names in lower case.
+	byName map[string]*Caller
 }
 
 // holder is a caller with one of its keys.
@@ -41,14 +43,13 @@ type holder struct {
 // NewRegistry makes a registry of callers. Two callers must have neither the
 // same name, compared case-insensitively, nor a key in common.
 func NewRegistry(callers []*Caller) (*Registry, error) {
-	r := &Registry{callers: callers, byKey: make(map[digest]holder)}
-	names := make(map[string]string, len(callers))
+	r := &Registry{callers: callers, byKey: make(map[digest]holder), byName: make(map[string]*Caller, len(callers))}
 	for _, caller := range callers {
 		folded := strings.ToLower(caller.name)
-		if other, ok := names[folded]; ok {
-			return nil, fmt.Errorf("caller %q: there is a caller %q already; names compare case-insensitively", caller.name, other)
+		if other, ok := r.byName[folded]; ok {
+			return nil, fmt.Errorf("caller %q: there is a caller %q already; names compare case-insensitively", caller.name, other.name)
 		}
-		names[folded] = caller.name
+		r.byName[folded] = caller
 		for _, key := range caller.keys {
 			if other, ok := r.byKey[key]; ok {
 				return nil, fmt.Errorf("caller %q: key: caller %q has the same; every caller needs its own", caller.name, other.caller.name)
@@ -61,6 +62,12 @@ func NewRegistry(callers []*Caller) (*Registry, error) {
 
 // Len returns the number of callers.
 func (r *Registry) Len() int { return len(r.callers) }
+
+// ByName returns the caller of that name, in any case.
+func (r *Registry) ByName(name string) (*Caller, bool) {
+	caller, ok := r.byName[strings.ToLower(name)]
+	return caller, ok
+}
 
 // Authenticate finds the caller of a request by its Authorization header:
 // `Bearer <key>`, or `Basic base64(caller:key)` with the name of the caller

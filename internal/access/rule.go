@@ -35,6 +35,16 @@ func ParseRule(methods, glob string) (Rule, error) {
 	return Rule{methods: list, everything: list == nil, path: path}, nil
 }
 
+// ParseRuleText is ParseRule for a rule in one text, as String returns it:
+// methods, a space and a path glob.
+func ParseRuleText(text string) (Rule, error) {
+	methods, glob, ok := strings.Cut(text, " ")
+	if !ok {
+		return Rule{}, fmt.Errorf("%q: give methods and a path, as in GET,POST /crm/*", text)
+	}
+	return ParseRule(methods, glob)
+}
+
 // String returns the rule as it is written in the configuration.
 func (r Rule) String() string {
 	methods := "*"
