@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -13,8 +14,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 )
 
 func init() {
@@ -57,6 +57,8 @@ type App struct {
 
 	endpoints hubspot.Endpoints
 	hubApps   map[string]*hubApp
+	// tagged has the apps by the marks of their user tokens.
+	tagged map[sealing.Tag]*hubApp
 	// callers is nil if no caller is configured.
 	callers *access.Registry
 
@@ -66,6 +68,7 @@ type App struct {
 	releases []func()
 	ctx      caddy.Context
 	logger   *zap.Logger
+	now      func() time.Time
 }
 
 // Endpoints are the places at HubSpot that are called. They are changed for
@@ -143,20 +146,6 @@ func (a *App) app(name string) (*hubApp, bool) {
 // read.
 func (h *hubApp) credentials(ctx context.Context) (hubspot.Credentials, error) {
 	return h.client.Credentials.Credentials(ctx)
-}
-
-// sealer returns what seals and opens the state of the app's installs. It
-// fails as credentials does.
-func (h *hubApp) sealer(ctx context.Context) (*oauthstate.Sealer, error) {
-	creds, err := h.credentials(ctx)
-	if err != nil {
-		return nil, err
-	}
-	secrets := []secret.Text{creds.Secret}
-	if !creds.NextSecret.IsZero() {
-		secrets = append(secrets, creds.NextSecret)
-	}
-	return oauthstate.NewSealer(h.name, secrets...)
 }
 
 // uuid returns the name-based UUID of the app's client id. It fails as

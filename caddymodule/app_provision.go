@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -19,6 +20,7 @@ import (
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
+	a.now = time.Now
 	repl := caddy.NewReplacer()
 	if err := a.provisionEndpoints(repl); err != nil {
 		return err
@@ -47,6 +49,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("app %q: %w", settings.Name, err)
 		}
 	}
+	a.tagged = tagApps(a.hubApps)
 	return nil
 }
 

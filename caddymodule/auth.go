@@ -30,10 +30,19 @@ func init() {
 // `GET` at the path of an app's `redirect_uri` | HubSpot's redirects | the end of the install, and HubSpot's partner sign-in flow
 // `GET <base>/connections/{app}` | a caller | the app's connections, in pages of `limit`, from the cursor `after`
 // `GET`, `DELETE <base>/connections/{app}/{user}` | a caller | one connection; or its end
+// `POST <base>/tokens/{app}` | a caller with a key | a token for one user
 //
 // Callers are those of the global option `hubspot`; without any, only
 // browsers can start an install. Names of apps compare without regard to
 // case; the user in a path is percent-encoded, slashes too.
+//
+// A user token is sent like a caller's key, `Authorization: Bearer`, and may
+// do what its issuer may at that time, but for one app and one user only. The
+// request is JSON or a form of at most 16 KiB, with `userForeignIdentifier`,
+// and optionally `expiresIn`, in seconds, at most and by default 3600, and
+// the lists `allow` and `deny` of rules as callers have them. A token with
+// rules is for calls to HubSpot, and of these endpoints only reads its user's
+// connection; one without cannot issue tokens or change the HubSpot account.
 type Auth struct {
 	// The path below which the endpoints are, but for the callbacks: these
 	// are at the path of each app's `redirect_uri`. Default: `/hubspot`.

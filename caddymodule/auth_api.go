@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
@@ -44,7 +44,7 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 	switch {
 	case err != nil:
 		if err.Status == http.StatusMethodNotAllowed {
-			h.Set("Allow", allowedMethods(path.endpoint))
+			h.Set("Allow", strings.Join(allowedMethods(path.endpoint), ", "))
 		}
 		a.logAPIError(path, err)
 		err.ServeHTTP(w, r)
@@ -71,29 +71,28 @@ func (a *Auth) logAPIError(path authPath, err *apierror.Error) {
 	line.Write(fields...)
 }
 
-func allowedMethods(e authEndpoint) string {
-	if e == endpointConnection {
-		return "GET, HEAD, DELETE"
+func allowedMethods(e authEndpoint) []string {
+	switch e {
+	case endpointConnection:
+		return []string{http.MethodGet, http.MethodHead, http.MethodDelete}
+	case endpointTokens:
+		return []string{http.MethodPost}
 	}
-	return "GET, HEAD"
-}
-
-// admission is a caller who may use an app.
-type admission struct {
-	caller *access.Caller
-	app    *hubApp
-	query  url.Values
+	return []string{http.MethodGet, http.MethodHead}
 }
 
 // api does what a caller asks for. A nil content is an answer without one.
 func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (content any, err *apierror.Error) {
-	get := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if !get && !(path.endpoint == endpointConnection && r.Method == http.MethodDelete) {
-		err := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", allowedMethods(path.endpoint)))
+	if methods := allowedMethods(path.endpoint); !slices.Contains(methods, r.Method) {
+		err := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", strings.Join(methods, ", ")))
 		err.Status = http.StatusMethodNotAllowed
 		return nil, err
 	}
-	if refused := guardShape(w, r); refused != nil {
+	refused := guardSize(r)
+	if path.endpoint != endpointTokens {
+		refused = guardShape(w, r)
+	}
+	if refused != nil {
 		return nil, refused.problem
 	}
 	in, err := a.admit(r, path)
@@ -101,6 +100,8 @@ func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (conte
 		return nil, err
 	}
 	switch {
+	case path.endpoint == endpointTokens:
+		return a.issueToken(r, in)
 	case path.endpoint == endpointLink:
 		return a.link(r, in)
 	case path.endpoint == endpointList:
@@ -116,44 +117,6 @@ func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (conte
 		return nil, a.disconnect(r, in, path.user)
 	}
 	return a.show(r, in, path.user)
-}
-
-// admit finds the caller and the app. A caller who may not use an app is not
-// told whether it exists.
-func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error) {
-	caller, err := a.app.authenticate(r)
-	if err != nil {
-		if e, ok := errors.AsType[*apierror.Error](err); ok {
-			return admission{}, e
-		}
-		return admission{}, apierror.Wrap(apierror.CallerUnauthenticated, "The caller key cannot be checked.", err)
-	}
-	if err := caller.CheckUser(path.app, ""); err != nil {
-		return admission{}, policyError(err)
-	}
-	app, ok := a.app.app(path.app)
-	if !ok {
-		e := apierror.New(apierror.BadRequest, "There is no app of this name in the sidecar's configuration.")
-		e.Status = http.StatusNotFound
-		e.Context = map[string][]string{"app": {path.app}}
-		return admission{}, e
-	}
-	query, ok := singleQuery(r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
-	if !ok {
-		return admission{}, apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
-	}
-	return admission{caller: caller, app: app, query: query}, nil
-}
-
-// checkUser judges whether the caller may act for a user.
-func (in admission) checkUser(user string) *apierror.Error {
-	if err := checkUser(user); err != nil {
-		return apierror.Wrap(apierror.BadRequest, sentence(err), err)
-	}
-	if err := in.caller.CheckUser(in.app.name, user); err != nil {
-		return policyError(err)
-	}
-	return nil
 }
 
 // installLinkAnswer is the answer of the link endpoint.
@@ -175,6 +138,9 @@ func (a *Auth) link(r *http.Request, in admission) (any, *apierror.Error) {
 	options, err := a.linkOptions(user, in.query)
 	if err != nil {
 		return nil, apierror.Wrap(apierror.BadRequest, sentence(err), err)
+	}
+	if options.allowPortalChange && in.caller.Scope() != nil {
+		return nil, apierror.New(apierror.CallerForbidden, "A user token cannot move its user to another HubSpot account. Ask with the key of a caller.")
 	}
 	link, err := in.app.installLink(r.Context(), options)
 	if err != nil {
@@ -220,6 +186,9 @@ func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
 	if len(after) > maxCursor || strings.ContainsFunc(after, func(r rune) bool { return r < '!' || r > '~' }) {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
+	if scope := in.caller.Scope(); scope != nil {
+		return a.listOwn(r, in, scope.User, after)
+	}
 	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.caller.MayUser)
 	if errors.Is(err, connection.ErrBadCursor) {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
@@ -228,6 +197,25 @@ func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
 		return nil, storeError(in.app, err)
 	}
 	return newConnectionPage(summaries, next), nil
+}
+
+// listOwn is list for a user token: there is one connection to look for, and
+// no page after it.
+func (a *Auth) listOwn(r *http.Request, in admission, user, after string) (any, *apierror.Error) {
+	if after != "" {
+		return nil, apierror.New(apierror.BadRequest, badCursor)
+	}
+	if !in.caller.MayUser(user) {
+		return newConnectionPage(nil, ""), nil
+	}
+	summary, err := in.app.manager.Get(r.Context(), user)
+	switch {
+	case errors.Is(err, connection.ErrNotConnected):
+		return newConnectionPage(nil, ""), nil
+	case err != nil:
+		return nil, storeError(in.app, err)
+	}
+	return newConnectionPage([]connection.Summary{summary}, ""), nil
 }
 
 // show shows one connection.
@@ -269,9 +257,15 @@ func storeError(app *hubApp, err error) *apierror.Error {
 }
 
 // audit writes down which caller did what about which user.
-func (a *Auth) audit(ctx context.Context, what string, in admission, user string) {
-	a.logger.Info(what, zap.String("app", in.app.name), zap.String("caller", in.caller.Name()),
-		zap.String("user_tag", in.app.manager.Tag(ctx, user)))
+func (a *Auth) audit(ctx context.Context, what string, in admission, user string, more ...zap.Field) {
+	fields := append([]zap.Field{
+		zap.String("app", in.app.name), zap.String("caller", in.caller.Name()),
+		zap.String("user_tag", in.app.manager.Tag(ctx, user)),
+	}, more...)
+	if scope := in.caller.Scope(); scope != nil {
+		fields = append(fields, zap.String("token_id", scope.TokenID))
+	}
+	a.logger.Info(what, fields...)
 }
 
 func isMisconfigured(err error) bool {

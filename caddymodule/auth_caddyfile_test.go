@@ -70,8 +70,10 @@ func TestAuthAndAppsRefused(t *testing.T) {
 	tests := map[string]struct{ global, want string }{
 		"app called auth":        {app("Auth", "/cb"), "the name is taken by a path of hubspot_auth"},
 		"app called connections": {app("connections", "/cb"), "the name is taken by a path of hubspot_auth"},
+		"app called tokens":      {app("TOKENS", "/cb"), "the name is taken by a path of hubspot_auth"},
 		"callback at connect":    {app("other", "/hubspot/other/connect"), "one of hubspot_auth's own"},
 		"callback at link":       {app("other", "/hubspot/auth/other"), "one of hubspot_auth's own"},
+		"callback at tokens":     {app("other", "/hubspot/tokens/other"), "one of hubspot_auth's own"},
 		"callback at list":       {app("other", "/hubspot/connections/x/y"), "one of hubspot_auth's own"},
 	}
 	h := newHarness(t)

@@ -35,9 +35,15 @@ func (a *Auth) guardPublic(w http.ResponseWriter, r *http.Request) *reply {
 
 // guardShape refuses requests with a body, and those that are too large.
 func guardShape(w http.ResponseWriter, r *http.Request) *reply {
-	switch {
-	case hasBody(w, r):
+	if hasBody(w, r) {
 		return refusedBody.reply(nil)
+	}
+	return guardSize(r)
+}
+
+// guardSize refuses requests whose query or header is too large.
+func guardSize(r *http.Request) *reply {
+	switch {
 	case len(r.URL.RawQuery) > maxAuthQuery:
 		return refusedQuerySize.reply(nil)
 	case headerSize(r.Header) > maxAuthHeader:

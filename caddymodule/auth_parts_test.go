@@ -149,6 +149,8 @@ func TestBasePathFind(t *testing.T) {
 		"user of dots":              {"/hubspot", "/hubspot/connections/hbdev/%2E%2E", authPath{endpointConnection, "hbdev", ".."}},
 		"user not encoded":          {"/hubspot", "/hubspot/connections/hbdev/a/b", authPath{endpointConnection, "hbdev", ""}},
 		"no user":                   {"/hubspot", "/hubspot/connections/hbdev/", authPath{endpointConnection, "hbdev", ""}},
+		"tokens":                    {"/hubspot", "/hubspot/tokens/HbDev", authPath{endpointTokens, "HbDev", ""}},
+		"tokens of more":            {"/hubspot", "/hubspot/tokens/hbdev/x", authPath{}},
 		"root":                      {"/", "/auth/hbdev", authPath{endpointLink, "hbdev", ""}},
 		"deep":                      {"/a/b", "/a/b/hbdev/connect", authPath{endpointConnect, "hbdev", ""}},
 		"encoded letters":           {"/hubspot", "/h%75bspot/%61uth/hbdev", authPath{endpointLink, "hbdev", ""}},

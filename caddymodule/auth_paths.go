@@ -22,6 +22,7 @@ const (
 	endpointConnect                 // <base>/{app}/connect
 	endpointList                    // <base>/connections/{app}
 	endpointConnection              // <base>/connections/{app}/{user}
+	endpointTokens                  // <base>/tokens/{app}
 )
 
 // String names the endpoint in logs.
@@ -35,15 +36,18 @@ func (e authEndpoint) String() string {
 		return "connections"
 	case endpointConnection:
 		return "connection"
+	case endpointTokens:
+		return "tokens"
 	}
 	return "none"
 }
 
 // The fixed segments of the endpoints. An app cannot bear one of the first
-// two as its name: its connect path would be another endpoint's.
+// three as its name: its connect path would be another endpoint's.
 const (
 	segmentLink        = "auth"
 	segmentConnections = "connections"
+	segmentTokens      = "tokens"
 	segmentConnect     = "connect"
 )
 
@@ -105,6 +109,8 @@ func (b basePath) find(u *url.URL) authPath {
 		return authPath{}
 	case rest[0] == segmentLink:
 		return authPath{endpoint: endpointLink, app: rest[1]}
+	case rest[0] == segmentTokens:
+		return authPath{endpoint: endpointTokens, app: rest[1]}
 	case rest[1] == segmentConnect:
 		return authPath{endpoint: endpointConnect, app: rest[0]}
 	}
@@ -165,7 +171,7 @@ type callbacks struct {
 func newCallbacks(base basePath, apps []*hubApp) (callbacks, error) {
 	c := callbacks{byPath: make(map[string]callbackTarget), byApp: make(map[*hubApp]callbackTarget)}
 	for _, app := range apps {
-		if app.name == segmentLink || app.name == segmentConnections {
+		if slices.Contains([]string{segmentLink, segmentConnections, segmentTokens}, app.name) {
 			return callbacks{}, fmt.Errorf("app %s: the name is taken by a path of hubspot_auth; choose another", app.name)
 		}
 		if !app.settings.HasInstallLinks() {

@@ -10,12 +10,15 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// authenticate finds the caller whose key a request has. The error is an
-// [*apierror.Error].
+// authenticate finds the caller whose key, or user token, a request has. The
+// error is an [*apierror.Error].
 func (a *App) authenticate(r *http.Request) (*access.Caller, error) {
 	if a.callers == nil {
 		return nil, apierror.New(apierror.CallerForbidden,
 			"No caller is configured, so nobody can be let in here: name one, with its key, in the global option hubspot.")
+	}
+	if token, ok := access.UserToken(r.Header); ok {
+		return a.authenticateToken(r.Context(), token)
 	}
 	caller, err := a.callers.Authenticate(r.Header)
 	switch {
@@ -77,6 +80,10 @@ func (h *hubApp) addInstallLink(ctx context.Context, e *apierror.Error, caller *
 	// A link is for callers with a key: whoever has one can connect an
 	// account of their own as this user.
 	if name == "" || caller == nil || caller.Name() == "" {
+		return
+	}
+	// A narrowed user token could not have asked for one either.
+	if scope := caller.Scope(); scope != nil && scope.Narrowed() {
 		return
 	}
 	link, err := h.installLink(ctx, linkOptions{user: user})

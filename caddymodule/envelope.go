@@ -42,7 +42,8 @@ const (
 var errNoEnvelopeUser = errors.New("the field userForeignIdentifier is missing: it says for which user the call is")
 
 // readEnvelope reads the envelope that r carries. base is the scheme and
-// host of HubSpot's API. Errors are meant for the caller.
+// host of HubSpot's API. Errors are meant for the caller; with
+// errNoEnvelopeUser there is an envelope, which lacks nothing else.
 func readEnvelope(r *http.Request, base string) (*envelope, error) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, maxEnvelope+1))
 	switch {
@@ -175,7 +176,8 @@ func (f *envelopeFields) setHeaders(value json.RawMessage) {
 	}
 }
 
-// envelope checks the fields together.
+// envelope checks the fields together. With errNoEnvelopeUser there is an
+// envelope, which lacks nothing else.
 func (f *envelopeFields) envelope(base string) (*envelope, error) {
 	e := &envelope{method: strings.ToUpper(f.method), user: f.user, body: f.body}
 	switch {
@@ -185,8 +187,6 @@ func (f *envelopeFields) envelope(base string) (*envelope, error) {
 		return nil, errors.New("the field method is no HTTP method")
 	case f.url == "":
 		return nil, errors.New("the field url is missing: it is a path such as /crm/objects/2026-09/contacts")
-	case f.user == "":
-		return nil, errNoEnvelopeUser
 	}
 	var err error
 	if e.target, err = parseEnvelopeURL(f.url, base); err != nil {
@@ -195,7 +195,10 @@ func (f *envelopeFields) envelope(base string) (*envelope, error) {
 	if e.header, err = parseEnvelopeHeaders(f.headers); err != nil {
 		return nil, err
 	}
-	return e, f.finishBody(e)
+	if err = f.finishBody(e); err == nil && f.user == "" {
+		err = errNoEnvelopeUser
+	}
+	return e, err
 }
 
 // finishBody checks the body against its type, and gives it one.

@@ -27,7 +27,8 @@ func init() {
 // Caddyfile directive `hubspot_proxy` makes both.
 //
 // The user is the one that the path prefix `/as/{user}/` names, or else the
-// one of the setting `user`. `POST /raw/{app}` takes a whole call as a form
+// one of the setting `user`, or else the one of the user token with which the
+// request came. `POST /raw/{app}` takes a whole call as a form
 // or as JSON, with the fields `method`, `url`, `userForeignIdentifier`,
 // `body` and `headers`, and answers `{"data": …}`; such a form or JSON can
 // have 32 MiB, and HubSpot's answer 64 MiB.

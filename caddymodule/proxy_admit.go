@@ -112,6 +112,7 @@ func checkMethod(method string) error {
 
 // judge checks a call that is known in full.
 func (p *Proxy) judge(c *call) error {
+	c.addTokenUser()
 	if c.user == "" {
 		return p.userRequired()
 	}

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,6 +17,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
 
 // benchCaddyfile has the same upstream twice: behind hubspot_proxy with a
@@ -145,13 +150,35 @@ func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) Flush()                      {}
 
+// benchToken is a user token of the caller tester, narrowed or not.
+func benchToken(b *testing.B, narrowed bool) string {
+	b.Helper()
+	sealer, err := usertoken.NewSealer("hbdev", secret.New(testClientSecret))
+	if err != nil {
+		b.Fatal(err)
+	}
+	token := usertoken.Token{ID: rand.Text(), Caller: "tester", User: "acme", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	if narrowed {
+		rule, err := access.ParseRuleText("GET,POST /crm/*")
+		if err != nil {
+			b.Fatal(err)
+		}
+		token.Allow = []access.Rule{rule}
+	}
+	sealed, err := sealer.Seal(token)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return sealed.Reveal()
+}
+
 // benchRequest returns what makes one request of a server.
-func benchRequest(b *testing.B, server *caddyhttp.Server, method, path string, body []byte) func() {
+func benchRequest(b *testing.B, server *caddyhttp.Server, key, method, path string, body []byte) func() {
 	b.Helper()
 	template := httptest.NewRequest(method, "http://127.0.0.1"+path, nil)
 	template.RequestURI = path
 	template.Header = http.Header{
-		"Authorization": {"Bearer " + testCallerKey}, "X-Hubspot-User": {"acme"}, "Accept": {"application/json"},
+		"Authorization": {"Bearer " + key}, "X-Hubspot-User": {"acme"}, "Accept": {"application/json"},
 		"Content-Type": {"application/json"}, "User-Agent": {"hubspot-api-client-nodejs; 14.0.1"}, "Accept-Encoding": {"gzip, deflate"},
 	}
 	return func() {
@@ -184,13 +211,15 @@ func BenchmarkProxy(b *testing.B) {
 		b.Fatal(err)
 	}
 	for _, bc := range []struct {
-		name, method string
-		body         []byte
-		memory       bool
+		name, key, method string
+		body              []byte
+		memory            bool
 	}{
-		{"memory/GET", "GET", nil, true},
-		{"memory/POST", "POST", contact, true},
-		{"network/GET", "GET", nil, false},
+		{"memory/GET", testCallerKey, "GET", nil, true},
+		{"memory/POST", testCallerKey, "POST", contact, true},
+		{"memory/token", benchToken(b, false), "GET", nil, true},
+		{"memory/narrowed", benchToken(b, true), "GET", nil, true},
+		{"network/GET", testCallerKey, "GET", nil, false},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			server := startBench(b, network.URL)
@@ -199,8 +228,8 @@ func BenchmarkProxy(b *testing.B) {
 			}
 			const path = "crm/objects/2026-09/contacts?limit=20&properties=email"
 			compare(b,
-				benchRequest(b, server, bc.method, "/plain/"+path, bc.body),
-				benchRequest(b, server, bc.method, "/"+path, bc.body))
+				benchRequest(b, server, bc.key, bc.method, "/plain/"+path, bc.body),
+				benchRequest(b, server, bc.key, bc.method, "/"+path, bc.body))
 		})
 	}
 }

@@ -120,6 +120,9 @@ func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	if name := c.callerName(); name != "" {
 		enc.AddString("caller", name)
 	}
+	if id := c.tokenID(); id != "" {
+		enc.AddString("token_id", id)
+	}
 	if c.token.HubID != 0 {
 		enc.AddInt64("hub_id", c.token.HubID)
 		// With the token known, the tag is too, without asking the store.

@@ -115,13 +115,17 @@ func (c *call) log(e *apierror.Error) {
 	if line == nil {
 		return
 	}
-	line.Write(
+	fields := []zap.Field{
 		zap.String("app", c.proxy.hub.name),
 		zap.String("caller", c.callerName()),
 		zap.Int("status", e.Status),
 		zap.String("correlation_id", e.CorrelationID),
 		zap.Error(e),
-	)
+	}
+	if id := c.tokenID(); id != "" {
+		fields = append(fields, zap.String("token_id", id))
+	}
+	line.Write(fields...)
 }
 
 // callerName is empty for a request without a key, or with one that is not

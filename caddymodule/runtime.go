@@ -8,7 +8,8 @@ import (
 )
 
 // hubApp is one configured HubSpot app at run time: its expanded settings
-// and what serves it. It is made by [App.Provision] and never changed.
+// and what serves it. It is made by [App.Provision] and never changed, but
+// for what it caches.
 type hubApp struct {
 	// name is the app's name in lower case.
 	name      string
@@ -17,6 +18,7 @@ type hubApp struct {
 	client    *hubspot.Client
 	manager   *connection.Manager
 	limiter   *quota.Limiter
+	sealers   sealerCache
 	// app is the module that the hubApp belongs to.
 	app *App
 }

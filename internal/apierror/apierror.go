@@ -16,7 +16,8 @@ type SubCategory string
 
 // The kinds of errors, with the status of each.
 const (
-	// CallerUnauthenticated (401): no caller key, or an unknown one.
+	// CallerUnauthenticated (401): no caller key, or an unknown one; or a
+	// user token that is not valid, or has expired.
 	CallerUnauthenticated SubCategory = "caller_unauthenticated"
 	// CallerForbidden (403): the caller's policy says no.
 	CallerForbidden SubCategory = "caller_forbidden"

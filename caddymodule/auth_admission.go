@@ -1,0 +1,72 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+)
+
+// admission is a caller who may use an app.
+type admission struct {
+	caller *access.Caller
+	app    *hubApp
+	query  url.Values
+}
+
+// admit finds the caller and the app. A caller who may not use an app is not
+// told whether it exists.
+func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error) {
+	caller, err := a.app.authenticate(r)
+	if err != nil {
+		if e, ok := errors.AsType[*apierror.Error](err); ok {
+			return admission{}, e
+		}
+		return admission{}, apierror.Wrap(apierror.CallerUnauthenticated, "The caller key cannot be checked.", err)
+	}
+	if err := caller.CheckUser(path.app, ""); err != nil {
+		return admission{}, policyError(err)
+	}
+	app, ok := a.app.app(path.app)
+	if !ok {
+		e := apierror.New(apierror.BadRequest, "There is no app of this name in the sidecar's configuration.")
+		e.Status = http.StatusNotFound
+		e.Context = map[string][]string{"app": {path.app}}
+		return admission{}, e
+	}
+	query, ok := singleQuery(r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
+	if !ok {
+		return admission{}, apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
+	}
+	in := admission{caller: caller, app: app, query: query}
+	return in, in.checkToken(path, r.Method)
+}
+
+// checkUser judges whether the caller may act for a user.
+func (in admission) checkUser(user string) *apierror.Error {
+	if err := checkUser(user); err != nil {
+		return apierror.Wrap(apierror.BadRequest, sentence(err), err)
+	}
+	if err := in.caller.CheckUser(in.app.name, user); err != nil {
+		return policyError(err)
+	}
+	return nil
+}
+
+// checkToken refuses what a user token is not good for, however much its
+// issuer may do.
+func (in admission) checkToken(path authPath, method string) *apierror.Error {
+	scope := in.caller.Scope()
+	switch {
+	case scope == nil:
+		return nil
+	case path.endpoint == endpointTokens:
+		return apierror.New(apierror.CallerForbidden, "A user token cannot issue tokens. Ask with the key of a caller.")
+	case scope.Narrowed() && (path.endpoint != endpointConnection || method == http.MethodDelete):
+		return apierror.New(apierror.CallerForbidden,
+			"This user token was narrowed by allow or deny, so it is for calls to HubSpot, and for reading its user's connection. Ask with the key of a caller.")
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package caddymodule
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
+)
+
+// sealers are what seals and opens for an app with one set of client secrets.
+type sealers struct {
+	first, next secret.Text
+	states      *oauthstate.Sealer
+	tokens      *usertoken.Sealer
+}
+
+// sealerCache keeps an app's sealers until its client secrets are others, so
+// that keys are not derived for each request. The zero value is empty. It is
+// safe for concurrent use.
+type sealerCache struct {
+	current atomic.Pointer[sealers]
+}
+
+// of returns the sealers of app for its credentials.
+func (c *sealerCache) of(app string, creds hubspot.Credentials) (*sealers, error) {
+	// Texts that are one and the same compare equal. Equal ones of another
+	// reading do not, and cost a derivation.
+	if s := c.current.Load(); s != nil && s.first == creds.Secret && s.next == creds.NextSecret {
+		return s, nil
+	}
+	states, err := oauthstate.NewSealer(app, creds.Secret, creds.NextSecret)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := usertoken.NewSealer(app, creds.Secret, creds.NextSecret)
+	if err != nil {
+		return nil, err
+	}
+	s := &sealers{first: creds.Secret, next: creds.NextSecret, states: states, tokens: tokens}
+	c.current.Store(s)
+	return s, nil
+}
+
+// sealer returns what seals and opens the state of the app's installs. It
+// fails as credentials does.
+func (h *hubApp) sealer(ctx context.Context) (*oauthstate.Sealer, error) {
+	s, err := h.currentSealers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.states, nil
+}
+
+// tokenSealer returns what seals and opens the app's user tokens. It fails as
+// credentials does.
+func (h *hubApp) tokenSealer(ctx context.Context) (*usertoken.Sealer, error) {
+	s, err := h.currentSealers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.tokens, nil
+}
+
+func (h *hubApp) currentSealers(ctx context.Context) (*sealers, error) {
+	creds, err := h.credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.sealers.of(h.name, creds)
+}
