@@ -157,7 +157,8 @@ func benchToken(b *testing.B, narrowed bool) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	token := usertoken.Token{ID: rand.Text(), Caller: "tester", User: "acme", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	now := time.Now()
+	token := usertoken.Token{ID: rand.Text(), Caller: "tester", User: "acme", IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
 	if narrowed {
 		rule, err := access.ParseRuleText("GET,POST /crm/*")
 		if err != nil {
