@@ -246,6 +246,16 @@ func TestStatesAreNoTokens(t *testing.T) {
 	}
 }
 
+// A token that the first version sealed, from the corpus of FuzzOpen: tokens
+// outlive an update.
+func TestOpenOfTheFirstVersion(t *testing.T) {
+	const sealed = "hsut_aHUBfCMaHPW65-D3Xf1R5NBS0lzR9p4I8EIslYMYYlFxn6c9D4jkqYvm_v9zXNnR9lefyhI_j-bqy-dVLIZaD4FBHRhrXYHHRt0zlMVps7HWwXLHmvj0rUzty1yneugYXs7FKsag_oPTBz_jGi4LiZht3wilGHn9mcypv-to3rtqIq07W1qHIAS1v8i4HZo1Pbr3LpUYSZpKhQelREM-AqUJDweEY5is4h9uGy_I7MXhUBWBF92Q43qVHOhKqh5nFdXXdTA_Eooijf9BT7abWLYxvtdkwGf71PzU3U_u0r6xibWj9YDCnrjEHhniM6XVdYr5kXJ7NX4NA5wk"
+	token, err := sealer(t, "hbdev", newKey).Open(sealed, issued)
+	if err != nil || token.ID != usual(t).ID || token.User != usual(t).User {
+		t.Errorf("Open() = %v", err)
+	}
+}
+
 func TestSealRefuses(t *testing.T) {
 	tests := map[string]struct {
 		change func(*usertoken.Token)
