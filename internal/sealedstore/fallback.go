@@ -66,8 +66,12 @@ func (f *Fallback) Keep(v connection.Versioned) error {
 	if err != nil {
 		return err
 	}
+	return f.keep(path, v.Encode(), v.Version)
+}
+
+func (f *Fallback) keep(path string, fields map[string]string, version uint64) error {
 	stamp := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano()))
-	box, err := f.sealer.seal(fallbackName(path, stamp), v.Record, v.Version)
+	box, err := f.sealer.seal(fallbackName(path, stamp), fields, version)
 	if err != nil {
 		return fmt.Errorf("keeping a copy: %w", err)
 	}
@@ -84,25 +88,37 @@ func (f *Fallback) Recall(key connection.Key) (connection.Versioned, time.Time, 
 	if err != nil {
 		return connection.Versioned{}, time.Time{}, err
 	}
-	data, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return connection.Versioned{}, time.Time{}, connection.ErrNotFound
-	case err != nil:
-		return connection.Versioned{}, time.Time{}, fmt.Errorf("recalling a copy: %w", err)
-	case len(data) < 8:
-		return connection.Versioned{}, time.Time{}, fmt.Errorf("recalling a copy: %w", connection.ErrCorrupt)
+	doc, kept, err := f.recall(path)
+	if err != nil {
+		return connection.Versioned{}, time.Time{}, err
 	}
-	stamp := data[:8]
-	v, err := f.sealer.open(fallbackName(path, stamp), data[8:])
+	r, err := connection.Decode(doc.Fields)
 	if err != nil {
 		return connection.Versioned{}, time.Time{}, fmt.Errorf("recalling a copy: %w", err)
 	}
-	kept := time.Unix(0, int64(binary.BigEndian.Uint64(stamp)))
 	if age := time.Since(kept); age > f.maxAge || age < -clockSkew {
 		return connection.Versioned{}, time.Time{}, connection.ErrNotFound
 	}
-	return v, kept, nil
+	return connection.Versioned{Record: r, Version: doc.Version}, kept, nil
+}
+
+// recall opens a copy, however old.
+func (f *Fallback) recall(path string) (document, time.Time, error) {
+	data, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return document{}, time.Time{}, connection.ErrNotFound
+	case err != nil:
+		return document{}, time.Time{}, fmt.Errorf("recalling a copy: %w", err)
+	case len(data) < 8:
+		return document{}, time.Time{}, fmt.Errorf("recalling a copy: %w", connection.ErrCorrupt)
+	}
+	stamp := data[:8]
+	doc, err := f.sealer.open(fallbackName(path, stamp), data[8:])
+	if err != nil {
+		return document{}, time.Time{}, fmt.Errorf("recalling a copy: %w", err)
+	}
+	return doc, time.Unix(0, int64(binary.BigEndian.Uint64(stamp))), nil
 }
 
 // Forget removes the copy of a connection, if there is one.
@@ -111,6 +127,10 @@ func (f *Fallback) Forget(key connection.Key) error {
 	if err != nil {
 		return err
 	}
+	return forget(path)
+}
+
+func forget(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forgetting a copy: %w", err)
 	}

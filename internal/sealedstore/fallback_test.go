@@ -149,3 +149,40 @@ func TestNewFallbackRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestFallbackDocuments keeps a document beside an app of nearly its folder's
+// name, and finds it again however old it is.
+func TestFallbackDocuments(t *testing.T) {
+	dir, key := filepath.Join(t.TempDir(), "cache"), randomKey(t)
+	f := newFallback(t, dir, key, time.Nanosecond)
+	if _, _, err := f.RecallDocument("freezes"); !errors.Is(err, connection.ErrNotFound) {
+		t.Errorf("RecallDocument() of nothing = %v; want ErrNotFound", err)
+	}
+	if err := f.ForgetDocument("freezes"); err != nil {
+		t.Errorf("ForgetDocument() of nothing = %v", err)
+	}
+	if err := f.KeepDocument("freezes", "planted-text", 3); err != nil {
+		t.Fatal(err)
+	}
+	text, version, err := newFallback(t, dir, key, time.Nanosecond).RecallDocument("freezes")
+	if err != nil || text != "planted-text" || version != 3 {
+		t.Errorf("RecallDocument() = %q, %d, %v; want what was kept", text, version, err)
+	}
+	path := filepath.Join(dir, "_control", "freezes")
+	content, err := os.ReadFile(path)
+	if err != nil || bytes.Contains(content, []byte("planted")) {
+		t.Errorf("the copy is not sealed, or not at its place: %v", err)
+	}
+	if _, _, err := newFallback(t, dir, randomKey(t), 0).RecallDocument("freezes"); !errors.Is(err, connection.ErrCorrupt) {
+		t.Errorf("RecallDocument() with another key = %v; want ErrCorrupt", err)
+	}
+	if err := f.KeepDocument("../x", "text", 1); err == nil {
+		t.Error("a name with dots was taken")
+	}
+	if err := f.ForgetDocument("freezes"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the forgotten copy: %v; want none", err)
+	}
+}

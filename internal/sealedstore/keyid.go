@@ -53,8 +53,8 @@ func (s *Store) readKeyID(ctx context.Context) error {
 	}
 	if subtle.ConstantTimeCompare(stored, []byte(s.sealer.keyID)) != 1 {
 		return fmt.Errorf("%w: the connections in this storage were sealed with another key: set encryption_key to that one, "+
-			"the same on all servers that share the storage; to start anew without them, delete %s and %s",
-			connection.ErrCorrupt, keyIDName, recordsPrefix)
+			"the same on all servers that share the storage; to start anew without them, delete %s, %s and %s",
+			connection.ErrCorrupt, keyIDName, recordsPrefix, documentsPrefix)
 	}
 	s.sameKey.Store(true)
 	return nil

@@ -84,8 +84,7 @@ func (s *sealer) id(key connection.Key) string {
 	return hex.EncodeToString(mac.Sum(nil)[:idSize])
 }
 
-func (s *sealer) seal(name string, r connection.Record, version uint64) ([]byte, error) {
-	fields := r.Encode()
+func (s *sealer) seal(name string, fields map[string]string, version uint64) ([]byte, error) {
 	for field, value := range fields {
 		// JSON would replace broken UTF-8 without a word.
 		if !utf8.ValidString(value) || !utf8.ValidString(field) {
@@ -102,27 +101,23 @@ func (s *sealer) seal(name string, r connection.Record, version uint64) ([]byte,
 	return s.aead.Seal(box, nonce, plain, authenticated(name)), nil
 }
 
-// open returns the record sealed under name. Its errors wrap
+// open returns what is sealed under name. Its errors wrap
 // [connection.ErrCorrupt].
-func (s *sealer) open(name string, box []byte) (connection.Versioned, error) {
+func (s *sealer) open(name string, box []byte) (document, error) {
 	header := len(magic) + s.aead.NonceSize()
 	if len(box) < header || string(box[:len(magic)]) != magic {
-		return connection.Versioned{}, fmt.Errorf("%w: it is not a sealed record of this version", connection.ErrCorrupt)
+		return document{}, fmt.Errorf("%w: it is not a sealed record of this version", connection.ErrCorrupt)
 	}
 	plain, err := s.aead.Open(nil, box[len(magic):header], box[header:], authenticated(name))
 	if err != nil {
-		return connection.Versioned{}, fmt.Errorf(
+		return document{}, fmt.Errorf(
 			"%w: it was sealed with another key (set encryption_key to that one), or altered, or moved here", connection.ErrCorrupt)
 	}
 	var doc document
 	if err := json.Unmarshal(plain, &doc); err != nil || doc.Version == 0 {
-		return connection.Versioned{}, fmt.Errorf("%w: its content is not a record", connection.ErrCorrupt)
+		return document{}, fmt.Errorf("%w: its content is not a record", connection.ErrCorrupt)
 	}
-	r, err := connection.Decode(doc.Fields)
-	if err != nil {
-		return connection.Versioned{}, err
-	}
-	return connection.Versioned{Record: r, Version: doc.Version}, nil
+	return doc, nil
 }
 
 func authenticated(name string) []byte { return []byte(magic + name) }

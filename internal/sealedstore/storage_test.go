@@ -183,10 +183,12 @@ func TestConformance(t *testing.T) {
 		"files":  func(t *testing.T) sealedstore.Storage { return files{t.TempDir()} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Backing {
+			backing := func(t *testing.T) storetest.Backing {
 				storage := fresh(t)
 				return storetest.Backing{Open: func(t *testing.T) connection.Store { return open(t, storage, keyA) }}
-			})
+			}
+			storetest.Run(t, backing)
+			storetest.RunDocuments(t, backing)
 		})
 	}
 }

@@ -25,10 +25,12 @@ const (
 
 // Names in the storage, beside which nothing of ours lies.
 const (
-	recordsPrefix = "hubspot/connections"
-	keyIDName     = "hubspot/connections_key_id"
-	lockPrefix    = "hubspot_connection_"
-	keyIDLock     = "hubspot_connections_key_id"
+	recordsPrefix   = "hubspot/connections"
+	documentsPrefix = "hubspot/control"
+	keyIDName       = "hubspot/connections_key_id"
+	lockPrefix      = "hubspot_connection_"
+	documentLock    = "hubspot_control_"
+	keyIDLock       = "hubspot_connections_key_id"
 )
 
 // Storage is what the store needs of a storage: files by name, and locks that
@@ -104,7 +106,15 @@ func (s *Store) read(ctx context.Context, name string) (connection.Versioned, er
 	if err != nil {
 		return connection.Versioned{}, err
 	}
-	return s.sealer.open(name, box)
+	doc, err := s.sealer.open(name, box)
+	if err != nil {
+		return connection.Versioned{}, err
+	}
+	r, err := connection.Decode(doc.Fields)
+	if err != nil {
+		return connection.Versioned{}, err
+	}
+	return connection.Versioned{Record: r, Version: doc.Version}, nil
 }
 
 // loadFile returns an error that wraps fs.ErrNotExist or ErrUnavailable.
@@ -139,11 +149,18 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) err
 	if err != nil {
 		return err
 	}
-	box, err := s.sealer.seal(name, r, based+1)
+	box, err := s.sealer.seal(name, r.Encode(), based+1)
 	if err != nil {
 		return fmt.Errorf("sealing record: %w", err)
 	}
-	lock := lockPrefix + path.Base(name)
+	return s.replace(ctx, lockPrefix+path.Base(name), name, box, func() error {
+		stored, err := s.load(ctx, r.Key)
+		return basedOn(based, stored.Version, err)
+	})
+}
+
+// replace writes a file under a lock. check says whether it still may.
+func (s *Store) replace(ctx context.Context, lock, name string, box []byte, check func() error) error {
 	leave, err := s.gates.enter(ctx, lock)
 	if err != nil {
 		return unavailable(err)
@@ -153,29 +170,29 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) err
 		return err
 	}
 	// Whoever has lost already learns it without waiting for the lock.
-	if err := s.checkVersion(ctx, r.Key, based); err != nil {
+	if err := check(); err != nil {
 		return err
 	}
 	return s.locked(ctx, lock, func() error {
-		if err := s.checkVersion(ctx, r.Key, based); err != nil {
+		if err := check(); err != nil {
 			return err
 		}
 		return s.storeFile(ctx, name, box)
 	})
 }
 
-// checkVersion returns an error unless the stored version is based.
-func (s *Store) checkVersion(ctx context.Context, key connection.Key, based uint64) error {
-	stored, err := s.load(ctx, key)
+// basedOn returns an error unless the stored version, which was loaded with
+// err, is based.
+func basedOn(based, stored uint64, err error) error {
 	switch {
 	case errors.Is(err, connection.ErrNotFound):
-		// stored.Version is 0
+		stored = 0
 	case errors.Is(err, connection.ErrCorrupt):
 		return fmt.Errorf("%w: %w", connection.ErrConflict, err)
 	case err != nil:
 		return err
 	}
-	if stored.Version != based {
+	if stored != based {
 		return connection.ErrConflict
 	}
 	return nil

@@ -409,3 +409,28 @@ func TestListLeavesOutWhatIsNotARecord(t *testing.T) {
 		t.Errorf("List = %d records, next %q, %v; want 20", len(page.Records), page.Next, err)
 	}
 }
+
+// TestSealedDocument looks at what a document shows, and moves it.
+func TestSealedDocument(t *testing.T) {
+	storage := newMemory()
+	store := open(t, storage, keyA)
+	if _, err := store.SaveDocument(t.Context(), "freezes", "planted-text", 0); err != nil {
+		t.Fatal(err)
+	}
+	const name = "hubspot/control/freezes"
+	box, ok := storage.files[name]
+	if !ok || strings.Contains(string(box), "planted") {
+		t.Fatalf("the document is not sealed, or not at its place: %q", storage.names())
+	}
+	storage.files["hubspot/control/others"] = box
+	if _, _, err := store.LoadDocument(t.Context(), "others"); !errors.Is(err, connection.ErrCorrupt) {
+		t.Errorf("LoadDocument of one that was moved = %v; want ErrCorrupt", err)
+	}
+	if _, err := store.SaveDocument(t.Context(), "others", "text", 0); !errors.Is(err, connection.ErrConflict) {
+		t.Errorf("SaveDocument over one that cannot be read = %v; want ErrConflict", err)
+	}
+	wrong := open(t, storage, keyB)
+	if _, _, err := wrong.LoadDocument(t.Context(), "freezes"); !errors.Is(err, connection.ErrCorrupt) {
+		t.Errorf("LoadDocument with another key = %v; want ErrCorrupt", err)
+	}
+}

@@ -21,6 +21,33 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	history map[connection.Key][]map[string]string
+	texts   map[string][]string
+}
+
+func (m *memory) LoadDocument(ctx context.Context, name string) (string, uint64, error) {
+	if err := cmp.Or(ctx.Err(), connection.CheckDocument(name, "")); err != nil {
+		return "", 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	versions := m.texts[name]
+	if len(versions) == 0 {
+		return "", 0, connection.ErrNotFound
+	}
+	return versions[len(versions)-1], uint64(len(versions)), nil
+}
+
+func (m *memory) SaveDocument(ctx context.Context, name, text string, based uint64) (uint64, error) {
+	if err := cmp.Or(ctx.Err(), connection.CheckDocument(name, text)); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if uint64(len(m.texts[name])) != based {
+		return 0, connection.ErrConflict
+	}
+	m.texts[name] = append(m.texts[name], text)
+	return based + 1, nil
 }
 
 func (m *memory) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
@@ -114,11 +141,13 @@ func (m *memory) holds(_ *testing.T, key connection.Key, text string) bool {
 }
 
 func TestMemory(t *testing.T) {
-	storetest.Run(t, func(*testing.T) storetest.Backing {
-		m := &memory{history: make(map[connection.Key][]map[string]string)}
+	fresh := func(*testing.T) storetest.Backing {
+		m := &memory{history: make(map[connection.Key][]map[string]string), texts: make(map[string][]string)}
 		return storetest.Backing{
 			Open:  func(*testing.T) connection.Store { return m },
 			Holds: m.holds,
 		}
-	})
+	}
+	storetest.Run(t, fresh)
+	storetest.RunDocuments(t, fresh)
 }
