@@ -14,6 +14,7 @@
 //
 //	<mount>/data/<path>/apps/<app>/key                    the app's id key
 //	<mount>/data/<path>/connections/<app>/<xx>/<id>       one connection
+//	<mount>/data/<path>/control/<name>                    one document for all apps
 //
 // The id is the HMAC-SHA256 of app and user under the id key; xx are its
 // first two digits, so that no folder grows too large to be listed.

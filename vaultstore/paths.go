@@ -19,7 +19,7 @@ const idLength = 32
 // vault/api walks dots out of the mount, and Vault may do so with escapes
 // (CVE-2026-3605).
 var apiPath = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/){2,}` +
-	`(apps/[a-z0-9][a-z0-9._-]{0,63}/key|connections/[a-z0-9][a-z0-9._-]{0,63}(/[0-9a-f]{2}(/[0-9a-f]{32})?)?)$`)
+	`(apps/[a-z0-9][a-z0-9._-]{0,63}/key|control/[a-z]{1,32}|connections/[a-z0-9][a-z0-9._-]{0,63}(/[0-9a-f]{2}(/[0-9a-f]{32})?)?)$`)
 
 var (
 	appName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -34,6 +34,11 @@ type paths struct{ mount, prefix string }
 
 func (p paths) idKey(app string) (string, error) {
 	return p.join("apps", app, "/key")
+}
+
+// document is the path of a document for all apps.
+func (p paths) document(name string) (string, error) {
+	return p.check(p.prefix + "/control/" + name)
 }
 
 // record is the path of a connection.
@@ -58,7 +63,10 @@ func (p paths) join(folder, app, rest string) (string, error) {
 	if !appName.MatchString(app) {
 		return "", errAppName
 	}
-	path := p.prefix + "/" + folder + "/" + app + rest
+	return p.check(p.prefix + "/" + folder + "/" + app + rest)
+}
+
+func (p paths) check(path string) (string, error) {
 	if !apiPath.MatchString(p.mount + "/" + path) {
 		return "", errors.New("the path is not one of this store")
 	}

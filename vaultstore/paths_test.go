@@ -10,6 +10,9 @@ func TestPathsAreOfOneShape(t *testing.T) {
 	if got, err := good.record("hbdev", id); err != nil || got != "some/where/connections/hbdev/01/"+id {
 		t.Fatalf("record = %q, %v", got, err)
 	}
+	if got, err := good.document("freezes"); err != nil || got != "some/where/control/freezes" {
+		t.Fatalf("document = %q, %v", got, err)
+	}
 	for name, path := range map[string]func() (string, error){
 		"dots in mount":     func() (string, error) { return paths{"..", "p"}.record("hbdev", id) },
 		"dots in prefix":    func() (string, error) { return paths{"m", "a/../b"}.record("hbdev", id) },
@@ -21,6 +24,8 @@ func TestPathsAreOfOneShape(t *testing.T) {
 		"short id":          func() (string, error) { return good.record("hbdev", id[:31]) },
 		"line break in id":  func() (string, error) { return good.record("hbdev", id+"\n") },
 		"line break in app": func() (string, error) { return good.idKey("hbdev\n") },
+		"dots as document":  func() (string, error) { return good.document("..") },
+		"slash in document": func() (string, error) { return good.document("a/b") },
 		"dots as shard":     func() (string, error) { return good.shard("hbdev", "..") },
 	} {
 		if got, err := path(); err == nil {

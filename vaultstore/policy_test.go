@@ -16,6 +16,9 @@ func TestPolicies(t *testing.T) {
 	mustSave(t, s, r, 0)
 	mustSave(t, s, other, 0)
 	path, foreign := recordPath(t, s, r.Key), recordPath(t, s, other.Key)
+	if _, err := s.SaveDocument(t.Context(), "freezes", "text", 0); err != nil {
+		t.Fatal(err)
+	}
 	put(t, v, c.Mount+"/data/hubspot-apps/hbdev", map[string]any{"client_id": "id", "client_secret": "s"}, 0)
 	put(t, v, c.Mount+"/data/hubspot-apps/other", map[string]any{"client_id": "id", "client_secret": "s"}, 0)
 
@@ -62,6 +65,12 @@ func TestPolicies(t *testing.T) {
 		{"sidecar", post, "data/hubspot-apps/hbdev", write, 403},
 		{"sidecar", get, "data/hubspot-apps/other", nil, 403},
 		{"sidecar", get, "config", nil, 403},
+		{"sidecar", get, "data/hubspot/control/freezes", nil, 200},
+		{"sidecar", post, "data/hubspot/control/freezes", write, 400},
+		{"sidecar", del, "data/hubspot/control/freezes", nil, 403},
+		{"sidecar", post, "delete/hubspot/control/freezes", first, 403},
+		{"sidecar", post, "destroy/hubspot/control/freezes", first, 403},
+		{"sidecar", del, "metadata/hubspot/control/freezes", nil, 403},
 		{"sidecar", post, "destroy/" + path, map[string]any{"versions": []int{98}}, 204},
 
 		{"operator", list, "metadata/" + shards, nil, 200},
@@ -77,6 +86,11 @@ func TestPolicies(t *testing.T) {
 		{"operator", get, "metadata/" + foreign, nil, 403},
 		{"operator", get, "data/hubspot/apps/hbdev/key", nil, 403},
 		{"operator", get, "data/hubspot-apps/hbdev", nil, 403},
+		{"operator", get, "metadata/hubspot/control/freezes", nil, 200},
+		{"operator", get, "data/hubspot/control/freezes", nil, 403},
+		{"operator", post, "data/hubspot/control/freezes", write, 403},
+		{"operator", del, "data/hubspot/control/freezes", nil, 403},
+		{"operator", del, "metadata/hubspot/control/freezes", nil, 403},
 
 		{"app-owner", post, "data/hubspot-apps/hbdev", write, 400},
 		{"app-owner", post, "data/hubspot-apps/hbdev", map[string]any{
@@ -89,6 +103,8 @@ func TestPolicies(t *testing.T) {
 		{"app-owner", get, "data/" + path, nil, 403},
 		{"app-owner", get, "metadata/" + path, nil, 403},
 		{"app-owner", get, "data/hubspot/apps/hbdev/key", nil, 403},
+		{"app-owner", get, "data/hubspot/control/freezes", nil, 403},
+		{"app-owner", post, "data/hubspot/control/freezes", write, 403},
 
 		// Last, because it is gone then.
 		{"operator", del, "metadata/" + path, nil, 204},

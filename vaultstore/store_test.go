@@ -24,7 +24,7 @@ import (
 // policy is enough as well.
 func TestConformance(t *testing.T) {
 	v := vault.Server(t)
-	storetest.Run(t, func(t *testing.T) storetest.Backing {
+	fresh := func(t *testing.T) storetest.Backing {
 		c := sidecar(t, v)
 		return storetest.Backing{
 			Open: func(t *testing.T) connection.Store { return open(t, c) },
@@ -44,7 +44,9 @@ func TestConformance(t *testing.T) {
 				return false
 			},
 		}
-	})
+	}
+	storetest.Run(t, fresh)
+	storetest.RunDocuments(t, fresh)
 }
 
 // TestLayout holds the paths and the id against the documented recipe.

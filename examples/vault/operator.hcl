@@ -10,6 +10,11 @@ path "secret/metadata/hubspot/connections/hbdev/*" {
   capabilities = ["list", "read", "delete"]
 }
 
+# Which version the orders for all sidecars have, and since when.
+path "secret/metadata/hubspot/control/*" {
+  capabilities = ["read"]
+}
+
 # The names of a record's fields, without their values.
 path "secret/subkeys/hubspot/connections/hbdev/*" {
   capabilities = ["read"]

@@ -22,6 +22,11 @@ path "secret/destroy/hubspot/connections/hbdev/*" {
   capabilities = ["update"]
 }
 
+# What is ordered for all sidecars, such as the list of freezes.
+path "secret/data/hubspot/control/*" {
+  capabilities = ["create", "read", "update"]
+}
+
 # The app's client id and client secret, for
 # "credentials vault secret/hubspot-apps/hbdev".
 path "secret/data/hubspot-apps/hbdev" {
