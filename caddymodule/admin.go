@@ -29,6 +29,9 @@ func init() {
 //	GET    /hubspot/connections/<app>/<user>           one connection
 //	POST   /hubspot/connections/<app>/<user>/refresh   refreshes its token now
 //	DELETE /hubspot/connections/<app>/<user>           ends it
+//	GET    /hubspot/freezes                            what is frozen
+//	POST   /hubspot/freezes                            freezes what the body says
+//	DELETE /hubspot/freezes                            lifts what the body says
 //
 // <user> is percent-encoded. No answer holds a token.
 type adminAPI struct{}
@@ -37,6 +40,7 @@ type adminAPI struct{}
 const (
 	adminBase        = "/hubspot/"
 	adminConnections = adminBase + "connections"
+	adminFreezes     = adminBase + "freezes"
 )
 
 // Sizes of a page of connections.
@@ -63,6 +67,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: adminBase + "ready", Handler: adminHandler(a.ready)},
 		{Pattern: adminBase + "status", Handler: adminHandler(a.status)},
 		{Pattern: adminConnections + "/", Handler: adminHandler(a.connections)},
+		{Pattern: adminFreezes, Handler: adminHandler(a.freezes)},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 )
@@ -63,6 +64,7 @@ type App struct {
 	callers *access.Registry
 
 	store    *pooledStore
+	freezes  *freeze.Keeper
 	metrics  *metrics
 	observer *observer
 	releases []func()
@@ -96,11 +98,12 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Start begins to hand events to their subscribers, until the config ends.
-// Logins, caches and refreshes begin when they are first needed, because
-// Caddy starts its apps in no particular order.
+// Start begins to hand events to their subscribers, until the config ends, and
+// to look at what is frozen. Logins, caches and refreshes begin when they are
+// first needed, because Caddy starts its apps in no particular order.
 func (a *App) Start() error {
 	go a.observer.dispatch(a.ctx)
+	a.freezes.Start()
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		}
 	}
 	a.tagged = tagApps(a.hubApps)
-	return nil
+	return a.provisionFreezes()
 }
 
 func (a *App) provisionEndpoints(repl *caddy.Replacer) error {

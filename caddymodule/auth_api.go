@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
@@ -113,6 +114,10 @@ func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (conte
 	if err := in.checkUser(path.user); err != nil {
 		return nil, err
 	}
+	tending := freeze.Call{User: path.user, Tending: true, Writes: r.Method == http.MethodDelete}
+	if err := in.checkFrozen(r.Context(), tending); err != nil {
+		return nil, err
+	}
 	if r.Method == http.MethodDelete {
 		return nil, a.disconnect(r, in, path.user)
 	}
@@ -135,6 +140,9 @@ func (a *Auth) link(r *http.Request, in admission) (any, *apierror.Error) {
 	if err := in.checkUser(user); err != nil {
 		return nil, err
 	}
+	if err := in.checkFrozen(r.Context(), freeze.Call{User: user, Writes: true}); err != nil {
+		return nil, err
+	}
 	options, err := a.linkOptions(user, in.query)
 	if err != nil {
 		return nil, apierror.Wrap(apierror.BadRequest, sentence(err), err)
@@ -142,6 +150,7 @@ func (a *Auth) link(r *http.Request, in admission) (any, *apierror.Error) {
 	if options.allowPortalChange && in.caller.Scope() != nil {
 		return nil, apierror.New(apierror.CallerForbidden, "A user token cannot move its user to another HubSpot account. Ask with the key of a caller.")
 	}
+	options.caller = in.caller.Name()
 	link, err := in.app.installLink(r.Context(), options)
 	if err != nil {
 		return nil, refuseStart(err).about(in.app, "").problem
@@ -174,6 +183,9 @@ func (a *Auth) linkOptions(user string, query url.Values) (linkOptions, error) {
 
 // list shows a page of the connections that the caller may see.
 func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
+	if err := in.checkFrozen(r.Context(), freeze.Call{Tending: true}); err != nil {
+		return nil, err
+	}
 	limit := defaultPageLimit
 	if in.query.Has(paramLimit) {
 		n, err := strconv.Atoi(in.query.Get(paramLimit))
@@ -189,7 +201,7 @@ func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
 	if scope := in.caller.Scope(); scope != nil {
 		return a.listOwn(r, in, scope.User, after)
 	}
-	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.caller.MayUser)
+	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.maySee(r.Context()))
 	if errors.Is(err, connection.ErrBadCursor) {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
@@ -205,7 +217,7 @@ func (a *Auth) listOwn(r *http.Request, in admission, user, after string) (any, 
 	if after != "" {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
-	if !in.caller.MayUser(user) {
+	if !in.maySee(r.Context())(user) {
 		return newConnectionPage(nil, ""), nil
 	}
 	summary, err := in.app.manager.Get(r.Context(), user)

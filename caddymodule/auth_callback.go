@@ -92,6 +92,9 @@ func (a *Auth) finish(r *http.Request, t callbackTarget, query url.Values) *repl
 	if refused != nil {
 		return a.startAgain(r, t, refused)
 	}
+	if err := t.app.checkInstallFrozen(r.Context(), st.User, ""); err != nil {
+		return refuseStart(err).about(t.app, st.User)
+	}
 	p := a.redeem(r, t.app, st, code).about(t.app, st.User)
 	if p.problem != nil {
 		return a.startAgain(r, t, p)

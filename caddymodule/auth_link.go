@@ -37,6 +37,8 @@ type linkOptions struct {
 	returnTo string
 	// allowPortalChange lets the connection move to another portal.
 	allowPortalChange bool
+	// caller is who asked for the link; empty for a browser.
+	caller string
 	// browserHash binds the install to the browser that has the cookie;
 	// empty for a link that works in any browser.
 	browserHash string
@@ -44,8 +46,8 @@ type linkOptions struct {
 
 // installLink returns the address at HubSpot at which a user connects. It
 // works for ten minutes and once. Errors wrap [connection.ErrUnavailable],
-// where the client credentials cannot be read, errNoInstallLinks or
-// errUnsealable.
+// where the client credentials cannot be read, errNoInstallLinks,
+// errUnsealable, or the [*apierror.Error] of what is frozen.
 func (h *hubApp) installLink(ctx context.Context, o linkOptions) (string, error) {
 	link, _, err := h.startInstall(ctx, o)
 	return link, err
@@ -72,6 +74,9 @@ func (h *hubApp) startInstall(ctx context.Context, o linkOptions) (link, state s
 
 // sealState makes the state of a new install.
 func (h *hubApp) sealState(ctx context.Context, o linkOptions, flow, verifier string) (string, error) {
+	if err := h.checkInstallFrozen(ctx, o.user, o.caller); err != nil {
+		return "", err
+	}
 	sealer, err := h.sealer(ctx)
 	if err != nil {
 		return "", fmt.Errorf("making install state: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
 )
@@ -149,6 +150,11 @@ var (
 		title: "This app cannot be connected here",
 		text:  "It has no redirect_uri in the sidecar's configuration, and so no install links.",
 	}
+	refusedFrozen = refusal{
+		outcome: "frozen", kind: apierror.Frozen,
+		title: "Connecting is stopped at the moment",
+		text:  "An operator of this site has frozen it. Nothing has been connected, and what was connected before is still there. Trying again does not help before it is allowed again.",
+	}
 	refusedReturnTo = refusal{
 		outcome: "bad_return_to", kind: apierror.BadRequest,
 		title: "The address to return to is not allowed",
@@ -198,11 +204,14 @@ func refuseState(err error) *reply {
 // refuseStart words an error of making an install link.
 func refuseStart(err error) *reply {
 	switch {
+	case isFrozen(err):
+		return refusedFrozen.reply(err)
 	case errors.Is(err, errNoInstallLinks):
 		return refusedNoLinks.reply(err)
 	case errors.Is(err, errUnsealable):
 		return refusedReturnTo.saying("It is too long, together with your user identifier.").reply(err)
-	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, freeze.ErrUnknown),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refusedStore.reply(err)
 	}
 	return refusedApp.reply(err)

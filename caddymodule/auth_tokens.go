@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
@@ -49,6 +50,9 @@ func (a *Auth) issueToken(r *http.Request, in admission) (any, *apierror.Error) 
 		return nil, tokenRequestError(err)
 	}
 	if err := in.checkUser(asked.user); err != nil {
+		return nil, err
+	}
+	if err := in.checkFrozen(r.Context(), freeze.Call{User: asked.user}); err != nil {
 		return nil, err
 	}
 	sealer, err := in.app.tokenSealer(r.Context())

@@ -86,7 +86,7 @@ func (h *hubApp) addInstallLink(ctx context.Context, e *apierror.Error, caller *
 	if scope := caller.Scope(); scope != nil && scope.Narrowed() {
 		return
 	}
-	link, err := h.installLink(ctx, linkOptions{user: user})
+	link, err := h.installLink(ctx, linkOptions{user: user, caller: caller.Name()})
 	if err != nil {
 		return
 	}

@@ -20,7 +20,8 @@ func init() {
 Looks after a running HubSpot sidecar through Caddy's admin API, and runs a
 sandbox HubSpot to develop and test against.`,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(), sandboxCommand())
+			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(),
+				freezeCommand(), unfreezeCommand(), freezesCommand(), sandboxCommand())
 		},
 	})
 }
@@ -96,25 +97,30 @@ app again.`,
 
 // askAdmin makes a call of the admin API and prints its JSON.
 func askAdmin(cmd *cobra.Command, method, uri string) error {
+	return tellAdmin(cmd, method, uri, nil)
+}
+
+// tellAdmin is askAdmin with a body of JSON, nil for none.
+func tellAdmin(cmd *cobra.Command, method, uri string, body io.Reader) error {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
 	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
 	if err != nil {
 		return fmt.Errorf("finding the admin API: %w", err)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, nil)
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, body)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	if len(body) == 0 {
+	if len(text) == 0 {
 		return nil
 	}
 	var answer any
-	if err := json.Unmarshal(body, &answer); err != nil {
+	if err := json.Unmarshal(text, &answer); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	encoder := json.NewEncoder(cmd.OutOrStdout())

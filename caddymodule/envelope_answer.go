@@ -46,7 +46,7 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 		c.user = e.user
 	}
 	c.method, c.target = e.method, e.target.withoutDeveloperKey()
-	if err := p.judge(c); err != nil {
+	if err := p.judge(ctx, c); err != nil {
 		return nil, nil, err
 	}
 	p.keepHere(e.header)

@@ -8,7 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealedstore"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -17,6 +16,7 @@ import (
 // of this machine. They are read only when the store cannot be, so that a
 // sidecar that starts while Vault is down serves the connections it knew.
 // What a copy has and the store has not is written when the store is back.
+// The list of freezes is copied as well, and does not age.
 type FallbackCache struct {
 	// The folder, which is made if it is not there, for its owner alone.
 	// Each sidecar needs one of its own. Placeholders are expanded when the
@@ -80,7 +80,7 @@ func (f *FallbackCache) provision(repl *caddy.Replacer) error {
 }
 
 // open makes the cache.
-func (f *FallbackCache) open() (connection.Fallback, error) {
+func (f *FallbackCache) open() (*sealedstore.Fallback, error) {
 	key, err := sealedstore.ParseKey(f.key.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("fallback_cache: key: %w", err)

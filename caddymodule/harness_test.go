@@ -408,15 +408,24 @@ func (h *harness) adminSocket() string { return filepath.Join(h.socketDir, "admi
 // Admin makes a request of the admin API, which [withAdmin] starts.
 func (h *harness) Admin(method, path string) answer {
 	h.t.Helper()
+	return h.adminBody(method, path, "", "")
+}
+
+// adminBody is Admin with a body.
+func (h *harness) adminBody(method, path, body, contentType string) answer {
+	h.t.Helper()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", h.adminSocket())
 		},
 	}}
-	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://127.0.0.1"+path, nil)
+	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://127.0.0.1"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	return h.read(client.Do(req))
 }

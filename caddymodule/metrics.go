@@ -29,6 +29,7 @@ type metrics struct {
 	quotaWaits       *prometheus.HistogramVec
 	retries          *prometheus.CounterVec
 	headroom         *headrooms
+	freezes          *freezeCounts
 }
 
 // Where an answer comes from, in the metric of requests.
@@ -71,6 +72,8 @@ func newMetrics() *metrics {
 			"app", "reason"),
 		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
 			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
+		freezes: &freezeCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "freezes"),
+			"Freezes that are in force in this process.", nil, nil)},
 		connections: &connectionCounts{
 			desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
 				"Connections that this process has in memory, by status.", []string{"app", "status"}, nil),
@@ -91,7 +94,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
-		m.quotaWaits, m.retries, m.headroom,
+		m.quotaWaits, m.retries, m.headroom, m.freezes,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()
@@ -196,7 +199,12 @@ type measuredStore struct {
 }
 
 func (s *measuredStore) measure(operation string, begun time.Time, err error) {
-	s.metrics.storeOperations.WithLabelValues(s.name, operation, storeResult(err)).Observe(time.Since(begun).Seconds())
+	s.metrics.storeOperation(s.name, operation, begun, err)
+}
+
+// storeOperation notes an operation of a store that has ended now.
+func (m *metrics) storeOperation(store, operation string, begun time.Time, err error) {
+	m.storeOperations.WithLabelValues(store, operation, storeResult(err)).Observe(time.Since(begun).Seconds())
 }
 
 // storeResult names the outcome of a store's operation.
@@ -212,6 +220,8 @@ func storeResult(err error) string {
 		return "corrupt"
 	case errors.Is(err, connection.ErrUnavailable):
 		return "unavailable"
+	case errors.Is(err, connection.ErrDenied):
+		return "denied"
 	}
 	return "error"
 }

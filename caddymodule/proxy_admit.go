@@ -33,7 +33,7 @@ func (p *Proxy) admit(c *call, r *http.Request) (*http.Request, answerWriter, er
 	if app, ok := strings.CutPrefix(c.target.path, rawPrefix); ok {
 		return p.admitEnvelope(ctx, c, r, app)
 	}
-	if err := p.judge(c); err != nil {
+	if err := p.judge(ctx, c); err != nil {
 		return nil, nil, err
 	}
 	p.keepHere(r.Header)
@@ -111,7 +111,7 @@ func checkMethod(method string) error {
 }
 
 // judge checks a call that is known in full.
-func (p *Proxy) judge(c *call) error {
+func (p *Proxy) judge(ctx context.Context, c *call) error {
 	c.addTokenUser()
 	if c.user == "" {
 		return p.userRequired()
@@ -134,7 +134,7 @@ func (p *Proxy) judge(c *call) error {
 	if err := c.caller.Check(p.hub.name, c.user, c.method, readings); err != nil {
 		return policyError(err)
 	}
-	return nil
+	return c.checkFrozen(ctx)
 }
 
 func (p *Proxy) userRequired() error {

@@ -17,6 +17,7 @@ type statusReport struct {
 	Endpoints endpointStatus `json:"endpoints"`
 	Apps      []appStatus    `json:"apps"`
 	Callers   []string       `json:"callers"`
+	Freezes   freezeStatus   `json:"freezes"`
 }
 
 type storeStatus struct {
@@ -51,6 +52,7 @@ func (a *App) status(ctx context.Context) statusReport {
 		Endpoints: endpointStatus{API: a.endpoints.API, Authorize: a.endpoints.Authorize, Version: a.endpoints.Version},
 		Apps:      make([]appStatus, 0, len(a.hubApps)),
 		Callers:   slices.AppendSeq([]string{}, maps.Keys(a.Callers)),
+		Freezes:   a.freezeStatus(),
 	}
 	slices.Sort(report.Callers)
 	if err := a.store.probe(ctx); err != nil {

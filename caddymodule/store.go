@@ -26,6 +26,9 @@ type (
 	VersionedRecord = connection.Versioned
 	// RecordPage is a part of a listing.
 	RecordPage = connection.Page
+	// DocumentStore is what a Store is beside if it keeps the list of
+	// freezes. Without it nothing can be frozen.
+	DocumentStore = connection.DocumentStore
 )
 
 // What the methods of a [Store] return, wrapped with what they were doing.
@@ -34,7 +37,12 @@ var (
 	ErrRecordConflict   = connection.ErrConflict
 	ErrRecordCorrupt    = connection.ErrCorrupt
 	ErrStoreUnavailable = connection.ErrUnavailable
+	// ErrStoreDenied is for a DocumentStore only.
+	ErrStoreDenied = connection.ErrDenied
 )
+
+// CheckDocument refuses names and texts that a [DocumentStore] does not take.
+func CheckDocument(name, text string) error { return connection.CheckDocument(name, text) }
 
 // DecodeRecord reads a [Record] back from its fields.
 func DecodeRecord(fields map[string]string) (Record, error) { return connection.Decode(fields) }

@@ -198,10 +198,27 @@ func (s *sealedLater) ID(ctx context.Context, key connection.Key) (string, error
 	return store.ID(ctx, key)
 }
 
+func (s *sealedLater) LoadDocument(ctx context.Context, name string) (string, uint64, error) {
+	store, err := s.opened()
+	if err != nil {
+		return "", 0, err
+	}
+	return store.LoadDocument(ctx, name)
+}
+
+func (s *sealedLater) SaveDocument(ctx context.Context, name, text string, based uint64) (uint64, error) {
+	store, err := s.opened()
+	if err != nil {
+		return 0, err
+	}
+	return store.SaveDocument(ctx, name, text, based)
+}
+
 // Interface guards
 var (
 	_ StoreModule           = (*CaddyStore)(nil)
 	_ caddy.Provisioner     = (*CaddyStore)(nil)
 	_ caddyfile.Unmarshaler = (*CaddyStore)(nil)
 	_ connection.Store      = (*sealedLater)(nil)
+	_ DocumentStore         = (*sealedLater)(nil)
 )

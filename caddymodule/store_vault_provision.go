@@ -138,6 +138,7 @@ func (k vaultKeeper) AppCredentials(ctx context.Context, path string) (clientID,
 var (
 	_ StoreModule           = (*VaultStore)(nil)
 	_ CredentialStore       = vaultKeeper{}
+	_ DocumentStore         = vaultKeeper{}
 	_ caddy.Provisioner     = (*VaultStore)(nil)
 	_ caddyfile.Unmarshaler = (*VaultStore)(nil)
 )

@@ -75,7 +75,7 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 			return got.res, body.blame(got.err)
 		}
 		if ticket, err = c.takePlaceWithToken(ctx, true); err != nil {
-			return got.res, body.blame(got.err)
+			return got.unlessFrozen(err, body)
 		}
 		c.proxy.app.metrics.retries.WithLabelValues(c.proxy.hub.name, reason).Inc()
 		got.discard()
@@ -85,13 +85,20 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 }
 
 // takePlaceWithToken is takePlace for a call that has a token: after a wait,
-// it looks whether that is still the newest.
+// it looks whether that is still the newest. In any case it looks whether the
+// call was frozen since it was let in.
 func (c *call) takePlaceWithToken(ctx context.Context, again bool) (quota.Ticket, error) {
 	ticket, err := c.takePlace(ctx, again)
-	if err != nil || ticket.Waited == 0 {
+	if err != nil {
 		return ticket, err
 	}
-	if err := c.getToken(ctx); err != nil {
+	if ticket.Waited != 0 {
+		err = c.getToken(ctx)
+	}
+	if err == nil {
+		err = c.checkFrozen(ctx)
+	}
+	if err != nil {
 		ticket.Unsent()
 		return quota.Ticket{}, err
 	}
@@ -112,6 +119,16 @@ func (got try) unlessAboutUser(err error) (*http.Response, error) {
 		return nil, err
 	}
 	return got.res, got.err
+}
+
+// unlessFrozen returns what came of the try, unless the call was frozen since:
+// what is sent again was not processed, or only reads.
+func (got try) unlessFrozen(err error, body *keptBody) (*http.Response, error) {
+	if isFrozen(err) {
+		got.discard()
+		return nil, err
+	}
+	return got.res, body.blame(got.err)
 }
 
 // discard closes an answer that nobody gets.
@@ -218,12 +235,15 @@ func isGatewayError(status int) bool {
 
 // onlyReads reports whether the call changes nothing, so that it can be sent
 // again even if HubSpot may have processed it.
-func (c *call) onlyReads() bool {
-	switch c.method {
+func (c *call) onlyReads() bool { return onlyReads(c.method, c.target.path) }
+
+// onlyReads reports whether a method changes nothing at a path.
+func onlyReads(method, path string) bool {
+	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	case http.MethodPost:
-		return strings.HasSuffix(c.target.path, "/search") || strings.HasSuffix(c.target.path, "/batch/read")
+		return strings.HasSuffix(path, "/search") || strings.HasSuffix(path, "/batch/read")
 	}
 	return false
 }

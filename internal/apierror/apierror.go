@@ -27,6 +27,8 @@ const (
 	BadRequest SubCategory = "bad_request"
 	// EndpointBlocked (403): an endpoint that no caller may reach.
 	EndpointBlocked SubCategory = "endpoint_blocked"
+	// Frozen (403): an operator has frozen this.
+	Frozen SubCategory = "frozen"
 	// NotConnected (404): the user has no connection.
 	NotConnected SubCategory = "not_connected"
 	// ReauthRequired (401): HubSpot refused the user's grant for good.
@@ -64,6 +66,7 @@ var kinds = map[SubCategory]kind{
 	UserRequired:          {status: 400, proxyError: "http_request_error"},
 	BadRequest:            {status: 400, proxyError: "http_request_error"},
 	EndpointBlocked:       {status: 403, proxyError: "http_request_denied"},
+	Frozen:                {status: 403, proxyError: "http_request_denied"},
 	NotConnected:          {status: 404, proxyError: "proxy_internal_response"},
 	ReauthRequired:        {status: 401, proxyError: "proxy_internal_response"},
 	RateLimited:           {status: 429, proxyError: "http_request_denied", retryAfter: time.Second},
