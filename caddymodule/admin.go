@@ -32,6 +32,7 @@ func init() {
 //	GET    /hubspot/freezes                            what is frozen
 //	POST   /hubspot/freezes                            freezes what the body says
 //	DELETE /hubspot/freezes                            lifts what the body says
+//	POST   /hubspot/tags/<app>                         the tag of the user that the body names
 //
 // <user> is percent-encoded. No answer holds a token.
 type adminAPI struct{}
@@ -41,6 +42,7 @@ const (
 	adminBase        = "/hubspot/"
 	adminConnections = adminBase + "connections"
 	adminFreezes     = adminBase + "freezes"
+	adminTags        = adminBase + "tags"
 )
 
 // Sizes of a page of connections.
@@ -68,6 +70,7 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: adminBase + "status", Handler: adminHandler(a.status)},
 		{Pattern: adminConnections + "/", Handler: adminHandler(a.connections)},
 		{Pattern: adminFreezes, Handler: adminHandler(a.freezes)},
+		{Pattern: adminTags + "/", Handler: adminHandler(a.tags)},
 	}
 }
 

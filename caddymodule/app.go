@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
@@ -39,6 +40,9 @@ type App struct {
 	// the store is down. Default: none.
 	FallbackCache *FallbackCache `json:"fallback_cache,omitempty"`
 
+	// A log of who used whose HubSpot account. Default: none.
+	Audit *Audit `json:"audit,omitempty"`
+
 	// The HubSpot apps, by the name under which callers and directives
 	// know them. Names compare without regard to case.
 	Apps map[string]*appconfig.App `json:"apps,omitempty"`
@@ -63,8 +67,10 @@ type App struct {
 	// callers is nil if no caller is configured.
 	callers *access.Registry
 
-	store    *pooledStore
-	freezes  *freeze.Keeper
+	store   *pooledStore
+	freezes *freeze.Keeper
+	// audit is nil without an audit log.
+	audit    *audit.Log
 	metrics  *metrics
 	observer *observer
 	releases []func()
@@ -98,18 +104,27 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Start begins to hand events to their subscribers, until the config ends, and
-// to look at what is frozen. Logins, caches and refreshes begin when they are
-// first needed, because Caddy starts its apps in no particular order.
+// Start opens the audit log, and begins to hand events to their subscribers,
+// until the config ends, and to look at what is frozen. Logins, caches and
+// refreshes begin when they are first needed, because Caddy starts its apps in
+// no particular order.
 func (a *App) Start() error {
+	if err := a.openAudit(); err != nil {
+		return err
+	}
 	go a.observer.dispatch(a.ctx)
 	a.freezes.Start()
 	return nil
 }
 
-// Stop does nothing: requests of this config may still be running. See
-// Cleanup.
-func (a *App) Stop() error { return nil }
+// Stop ends nothing: requests of this config may still be running. See
+// Cleanup. It logs the head of the audit log, while there is a log to take it.
+func (a *App) Stop() error {
+	if a.audit != nil {
+		a.audit.LogHead()
+	}
+	return nil
+}
 
 // Cleanup gives back what Provision took from the pool. Requests and events
 // that are still under way keep working with it, so nothing is changed here:

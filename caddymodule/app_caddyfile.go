@@ -43,6 +43,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        key     <placeholder>
 //	        max_age <duration>
 //	    }
+//	    audit     <file> {
+//	        roll_size <size>
+//	        roll_keep <number>
+//	    }
 //	    app       <name> {
 //	        client_id          <id>
 //	        client_secret      <placeholder>
@@ -82,6 +86,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	err := parseBlock(d, "hubspot", map[string]setting{
 		"store":          {parse: a.parseStore},
 		"fallback_cache": {parse: a.parseFallback},
+		"audit":          {parse: a.parseAudit},
 		"app":            {parse: a.parseApp, repeatable: true},
 		"apps_file":      textSetting(&a.AppsFile),
 		"caller":         {parse: a.parseCaller, repeatable: true},
@@ -118,6 +123,11 @@ func (a *App) parseStore(d *caddyfile.Dispenser) error {
 func (a *App) parseFallback(d *caddyfile.Dispenser) error {
 	a.FallbackCache = new(FallbackCache)
 	return a.FallbackCache.unmarshalCaddyfile(d)
+}
+
+func (a *App) parseAudit(d *caddyfile.Dispenser) error {
+	a.Audit = new(Audit)
+	return a.Audit.unmarshalCaddyfile(d)
 }
 
 func (a *App) parseApp(d *caddyfile.Dispenser) error {

@@ -43,6 +43,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionObserver(ctx); err != nil {
 		return err
 	}
+	if err := a.provisionAudit(repl, ctx.Slogger()); err != nil {
+		return err
+	}
 	a.hubApps = make(map[string]*hubApp, len(resolved))
 	for name, settings := range resolved {
 		if a.hubApps[name], err = a.newHubApp(name, settings); err != nil {

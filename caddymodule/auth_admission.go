@@ -14,10 +14,13 @@ type admission struct {
 	caller *access.Caller
 	app    *hubApp
 	query  url.Values
+	// user and tokenID are what the body of a request for a user token
+	// named and what came of it, for the audit log.
+	user, tokenID string
 }
 
 // admit finds the caller and the app. A caller who may not use an app is not
-// told whether it exists.
+// told whether it exists. With an error, what was found out before it is there.
 func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error) {
 	caller, err := a.app.authenticate(r)
 	if err != nil {
@@ -27,18 +30,18 @@ func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error
 		return admission{}, apierror.Wrap(apierror.CallerUnauthenticated, "The caller key cannot be checked.", err)
 	}
 	if err := caller.CheckUser(path.app, ""); err != nil {
-		return admission{}, policyError(err)
+		return admission{caller: caller}, policyError(err)
 	}
 	app, ok := a.app.app(path.app)
 	if !ok {
 		e := apierror.New(apierror.BadRequest, "There is no app of this name in the sidecar's configuration.")
 		e.Status = http.StatusNotFound
 		e.Context = map[string][]string{"app": {path.app}}
-		return admission{}, e
+		return admission{caller: caller}, e
 	}
 	query, ok := singleQuery(r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
 	if !ok {
-		return admission{}, apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
+		return admission{caller: caller}, apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
 	}
 	in := admission{caller: caller, app: app, query: query}
 	return in, in.checkToken(path, r.Method)

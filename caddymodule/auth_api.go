@@ -41,7 +41,12 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Content-Type-Options", "nosniff")
-	content, err := a.api(w, r, path)
+	content, in, err := a.api(w, r, path)
+	status := http.StatusOK
+	if content == nil {
+		status = http.StatusNoContent
+	}
+	defer a.record(r, path, in, status, err)
 	switch {
 	case err != nil:
 		if err.Status == http.StatusMethodNotAllowed {
@@ -50,9 +55,9 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 		a.logAPIError(path, err)
 		err.ServeHTTP(w, r)
 	case content == nil:
-		w.WriteHeader(http.StatusNoContent)
+		w.WriteHeader(status)
 	default:
-		writeJSON(w, r, http.StatusOK, content)
+		writeJSON(w, r, status, content)
 	}
 }
 
@@ -83,30 +88,36 @@ func allowedMethods(e authEndpoint) []string {
 }
 
 // api does what a caller asks for. A nil content is an answer without one.
-func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (content any, err *apierror.Error) {
+// With an error, in is what was found out before it.
+func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (content any, in admission, err *apierror.Error) {
 	if methods := allowedMethods(path.endpoint); !slices.Contains(methods, r.Method) {
 		err := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", strings.Join(methods, ", ")))
 		err.Status = http.StatusMethodNotAllowed
-		return nil, err
+		return nil, in, err
 	}
 	refused := guardSize(r)
 	if path.endpoint != endpointTokens {
 		refused = guardShape(w, r)
 	}
 	if refused != nil {
-		return nil, refused.problem
+		return nil, in, refused.problem
 	}
-	in, err := a.admit(r, path)
-	if err != nil {
-		return nil, err
+	if in, err = a.admit(r, path); err != nil {
+		return nil, in, err
 	}
+	content, err = a.perform(r, &in, path)
+	return content, in, err
+}
+
+// perform does what an admitted caller asks for.
+func (a *Auth) perform(r *http.Request, in *admission, path authPath) (content any, err *apierror.Error) {
 	switch {
 	case path.endpoint == endpointTokens:
 		return a.issueToken(r, in)
 	case path.endpoint == endpointLink:
-		return a.link(r, in)
+		return a.link(r, *in)
 	case path.endpoint == endpointList:
-		return a.list(r, in)
+		return a.list(r, *in)
 	case path.user == "":
 		return nil, apierror.New(apierror.UserRequired,
 			"The path has to end in the user, percent-encoded, slashes too: …/connections/{app}/{user}.")
@@ -119,9 +130,9 @@ func (a *Auth) api(w http.ResponseWriter, r *http.Request, path authPath) (conte
 		return nil, err
 	}
 	if r.Method == http.MethodDelete {
-		return nil, a.disconnect(r, in, path.user)
+		return nil, a.disconnect(r, *in, path.user)
 	}
-	return a.show(r, in, path.user)
+	return a.show(r, *in, path.user)
 }
 
 // installLinkAnswer is the answer of the link endpoint.

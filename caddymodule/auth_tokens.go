@@ -41,7 +41,7 @@ func (t issuedToken) MarshalJSON() ([]byte, error) {
 }
 
 // issueToken makes a user token.
-func (a *Auth) issueToken(r *http.Request, in admission) (any, *apierror.Error) {
+func (a *Auth) issueToken(r *http.Request, in *admission) (any, *apierror.Error) {
 	if r.URL.RawQuery != "" {
 		return nil, badRequest(errors.New("the fields go into the body of the request, not into its query"))
 	}
@@ -49,6 +49,7 @@ func (a *Auth) issueToken(r *http.Request, in admission) (any, *apierror.Error) 
 	if err != nil {
 		return nil, tokenRequestError(err)
 	}
+	in.user = asked.user
 	if err := in.checkUser(asked.user); err != nil {
 		return nil, err
 	}
@@ -69,8 +70,9 @@ func (a *Auth) issueToken(r *http.Request, in admission) (any, *apierror.Error) 
 		return nil, apierror.Wrap(apierror.BadRequest,
 			fmt.Sprintf("The user and the rules are too long: a token has at most %d characters. Give fewer rules.", usertoken.MaxLength), err)
 	}
+	in.tokenID = token.ID
 	scope := token.Scope()
-	a.audit(r.Context(), "user token issued", in, asked.user, zap.String("token_id", token.ID),
+	a.audit(r.Context(), "user token issued", *in, asked.user, zap.String("token_id", token.ID),
 		zap.Time("expires_at", token.ExpiresAt), zap.Bool("narrowed", scope.Narrowed()))
 	return issuedToken{
 		token: sealed, user: asked.user, app: in.app.name, expiresAt: token.ExpiresAt, lifetime: asked.lifetime,

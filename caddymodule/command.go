@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ Looks after a running HubSpot sidecar through Caddy's admin API, and runs a
 sandbox HubSpot to develop and test against.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(),
-				freezeCommand(), unfreezeCommand(), freezesCommand(), sandboxCommand())
+				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
 		},
 	})
 }
@@ -95,32 +96,43 @@ app again.`,
 	return cmd
 }
 
+// callAdmin makes a call of the admin API, with a body of JSON or none, and
+// returns the answer's.
+func callAdmin(cmd *cobra.Command, method, uri string, body []byte) ([]byte, error) {
+	flag := func(name string) string { return cmd.Flag(name).Value.String() }
+	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin API: %w", err)
+	}
+	header := make(http.Header)
+	if body != nil {
+		header.Set("Content-Type", "application/json")
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, header, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return content, nil
+}
+
 // askAdmin makes a call of the admin API and prints its JSON.
 func askAdmin(cmd *cobra.Command, method, uri string) error {
 	return tellAdmin(cmd, method, uri, nil)
 }
 
-// tellAdmin is askAdmin with a body of JSON, nil for none.
-func tellAdmin(cmd *cobra.Command, method, uri string, body io.Reader) error {
-	flag := func(name string) string { return cmd.Flag(name).Value.String() }
-	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
-	if err != nil {
-		return fmt.Errorf("finding the admin API: %w", err)
-	}
-	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, body)
-	if err != nil {
+// tellAdmin is askAdmin with a body of JSON.
+func tellAdmin(cmd *cobra.Command, method, uri string, body []byte) error {
+	content, err := callAdmin(cmd, method, uri, body)
+	if err != nil || len(content) == 0 {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	if len(text) == 0 {
-		return nil
-	}
 	var answer any
-	if err := json.Unmarshal(text, &answer); err != nil {
+	if err := json.Unmarshal(content, &answer); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	encoder := json.NewEncoder(cmd.OutOrStdout())

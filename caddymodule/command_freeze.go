@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -91,5 +90,5 @@ func orderFreeze(cmd *cobra.Command, method string) error {
 	if err != nil {
 		return err
 	}
-	return tellAdmin(cmd, method, adminFreezes, bytes.NewReader(body))
+	return tellAdmin(cmd, method, adminFreezes, body)
 }

@@ -27,7 +27,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		want  string
 	}{
 		{"no app", "", 0, "no app is configured"},
-		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, caller, endpoints, fallback_cache, store`},
+		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, audit, caller, endpoints, fallback_cache, store`},
 		{"apps_file without a file", "apps_file", 1, "apps_file: give exactly one value"},
 		{"apps_file twice", "apps_file a.yaml\n apps_file b.yaml", 2, "apps_file is given twice"},
 		{"apps_file with two files", "apps_file a.yaml b.yaml", 1, "apps_file: give exactly one value"},
@@ -36,6 +36,14 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"fallback_cache without a key", plainApp + "fallback_cache /tmp/x {\n max_age 1h\n }", 7, "fallback_cache: key is missing"},
 		{"fallback_cache with a literal key", plainApp + "fallback_cache /tmp/x {\n key abc\n }", 6, "key: write it as a placeholder"},
 		{"fallback_cache with a bad age", plainApp + "fallback_cache /tmp/x {\n key {env.K}\n max_age 0\n }", 7, `max_age: "0" is not a duration above zero`},
+
+		{"audit without a file", "audit {\n roll_keep 1\n }", 1, "audit: give one file"},
+		{"audit with two files", "audit a b", 1, "audit: give one file"},
+		{"audit twice", "audit a\n audit b", 2, "audit is given twice"},
+		{"audit with another setting", "audit a {\n mode 0644\n }", 2, `audit: unknown setting "mode"; there are: roll_keep, roll_size`},
+		{"audit with a small size", "audit a {\n roll_size 63KiB\n }", 2, `roll_size: "63KiB" is not a size of 64KiB or more`},
+		{"audit with a size in words", "audit a {\n roll_size large\n }", 2, `roll_size: "large" is not a size`},
+		{"audit that keeps none", "audit a {\n roll_keep 0\n }", 2, `roll_keep: "0" is not a number of files above zero`},
 
 		{"app without a name", "app {\n client_id x\n }", 1, "app: give exactly one name"},
 		{"app with two names", "app a b {\n client_id x\n }", 1, "app: give exactly one name"},

@@ -20,7 +20,9 @@ func TestFrozenCallerEndpoints(t *testing.T) {
 	h.Connect("globex", sandbox.DemoHubID)
 	const one = "/hubspot/connections/hbdev/acme"
 	requests := map[string]func() answer{
-		"token":  func() answer { return h.askForToken("hbdev", jsonType, `{"userForeignIdentifier":"acme"}`, frozenCallerKey) },
+		"token": func() answer {
+			return h.askForToken("hbdev", jsonType, `{"userForeignIdentifier":"acme"}`, frozenCallerKey)
+		},
 		"link":   func() answer { return h.narrow("GET", "/hubspot/auth/hbdev?userForeignIdentifier=acme", "") },
 		"list":   func() answer { return h.narrow("GET", "/hubspot/connections/hbdev", "") },
 		"show":   func() answer { return h.narrow("GET", one, "") },

@@ -405,7 +405,18 @@ func pooled() map[string]int {
 
 func (h *harness) adminSocket() string { return filepath.Join(h.socketDir, "admin.sock") }
 
-// Admin makes a request of the admin API, which [withAdmin] starts.
+// adminClient is a client of the admin API, which [withAdmin] starts, for
+// whatever host.
+func (h *harness) adminClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", h.adminSocket())
+		},
+	}}
+}
+
+// Admin makes a request of the admin API.
 func (h *harness) Admin(method, path string) answer {
 	h.t.Helper()
 	return h.adminBody(method, path, "", "")
@@ -414,12 +425,6 @@ func (h *harness) Admin(method, path string) answer {
 // adminBody is Admin with a body.
 func (h *harness) adminBody(method, path, body, contentType string) answer {
 	h.t.Helper()
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", h.adminSocket())
-		},
-	}}
 	req, err := http.NewRequestWithContext(h.t.Context(), method, "http://127.0.0.1"+path, strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
@@ -427,7 +432,7 @@ func (h *harness) adminBody(method, path, body, contentType string) answer {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	return h.read(client.Do(req))
+	return h.read(h.adminClient().Do(req))
 }
 
 // WriteFile writes a file into the test's directory and returns its path.

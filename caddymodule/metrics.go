@@ -30,6 +30,7 @@ type metrics struct {
 	retries          *prometheus.CounterVec
 	headroom         *headrooms
 	freezes          *freezeCounts
+	auditLost        *prometheus.CounterVec
 }
 
 // Where an answer comes from, in the metric of requests.
@@ -70,6 +71,7 @@ func newMetrics() *metrics {
 			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "app", "quota", "result"),
 		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, or token for one with another access token.",
 			"app", "reason"),
+		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
 		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
 			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
 		freezes: &freezeCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "freezes"),
@@ -94,7 +96,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
-		m.quotaWaits, m.retries, m.headroom, m.freezes,
+		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()

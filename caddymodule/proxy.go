@@ -140,6 +140,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	c.writer.init(c, w, r)
 	c.joinAccessLog(r)
 	defer c.count()
+	defer c.audit(r)
 	out, answer, err := p.admit(c, r)
 	if err != nil {
 		return c.refuse(r, err)

@@ -42,6 +42,8 @@ type call struct {
 	// errorKind and correlationID are those of an answer of our own.
 	errorKind     string
 	correlationID string
+	// hubspotID is HubSpot's name for the request, if there is an audit log.
+	hubspotID string
 
 	writer responseWriter
 }

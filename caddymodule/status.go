@@ -18,6 +18,8 @@ type statusReport struct {
 	Apps      []appStatus    `json:"apps"`
 	Callers   []string       `json:"callers"`
 	Freezes   freezeStatus   `json:"freezes"`
+	// Audit is nil without an audit log.
+	Audit *auditStatus `json:"audit,omitempty"`
 }
 
 type storeStatus struct {
@@ -53,6 +55,7 @@ func (a *App) status(ctx context.Context) statusReport {
 		Apps:      make([]appStatus, 0, len(a.hubApps)),
 		Callers:   slices.AppendSeq([]string{}, maps.Keys(a.Callers)),
 		Freezes:   a.freezeStatus(),
+		Audit:     a.auditStatus(),
 	}
 	slices.Sort(report.Callers)
 	if err := a.store.probe(ctx); err != nil {
@@ -73,11 +76,15 @@ func (a *App) status(ctx context.Context) statusReport {
 }
 
 // notReady returns the reasons for which the service is degraded: connections
-// that are not in memory cannot be served, or new tokens are only there.
+// that are not in memory cannot be served, new tokens are only there, or calls
+// go on without being written down.
 func (a *App) notReady(ctx context.Context) []string {
 	var reasons []string
 	if err := a.store.probe(ctx); err != nil {
 		reasons = append(reasons, fmt.Sprintf("store %s: %v", a.store.name, err))
+	}
+	if status := a.auditStatus(); status != nil && status.Problem != "" {
+		reasons = append(reasons, fmt.Sprintf("audit %s: %s", status.File, status.Problem))
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.hubApps)) {
 		if n := a.hubApps[name].manager.Pending(); n > 0 {

@@ -81,6 +81,9 @@ func (p *Proxy) keepHere(header http.Header) {
 // receive notes that HubSpot has answered.
 func (c *call) receive(res *http.Response) {
 	c.received = res.StatusCode
+	if c.proxy.app.audit != nil {
+		c.hubspotID = res.Header.Get(headerCorrelationID)
+	}
 	// Cookies are those of HubSpot's edge; they must not travel between
 	// customers.
 	delete(res.Header, "Set-Cookie")

@@ -63,8 +63,17 @@ func (c *call) addTokenUser() {
 
 // tokenID names the user token of the call in logs; empty without one.
 func (c *call) tokenID() string {
-	if c.caller == nil || c.caller.Scope() == nil {
+	if c.caller == nil {
 		return ""
 	}
-	return c.caller.Scope().TokenID
+	return tokenIDOf(c.caller)
+}
+
+// tokenIDOf is the id of the user token that a caller stands for; empty for
+// one with a key.
+func tokenIDOf(caller *access.Caller) string {
+	if scope := caller.Scope(); scope != nil {
+		return scope.TokenID
+	}
+	return ""
 }

@@ -23,6 +23,8 @@ const (
 	KindList       Kind = "list"
 	KindShow       Kind = "show"
 	KindDisconnect Kind = "disconnect"
+	// KindToken is a request for a user token.
+	KindToken Kind = "token"
 	// KindFile is the first line of every file. Its prev is the hash of the
 	// last line of the file before it.
 	KindFile Kind = "file"
@@ -49,6 +51,8 @@ type Entry struct {
 	App string `json:"app,omitempty"`
 	// Caller is the caller's name, none if its key was not given or wrong.
 	Caller string `json:"caller,omitempty"`
+	// TokenID is the id of the user token that was used, or issued.
+	TokenID string `json:"tokenId,omitempty"`
 	// UserTag stands for the user; see [Entry].User.
 	UserTag string `json:"userTag,omitempty"`
 	// Portal is the HubSpot account, if a token for it was found.

@@ -17,6 +17,9 @@ const (
 	queueLength = 4096
 	// maxBatch is how many lines are written at once at the most.
 	maxBatch = 256
+	// batchPause is how long lines are gathered after a batch was written, so
+	// that not every request under load wakes the goroutine that writes.
+	batchPause = 5 * time.Millisecond
 	// patience is how long Record waits for a place in a full queue.
 	patience = time.Second
 	// tickEvery is how often lines are forced to the disk and a file that
@@ -207,6 +210,9 @@ func (l *Log) Head() Head {
 	return Head{}
 }
 
+// LogHead has the head logged, for a time when the log may soon be gone.
+func (l *Log) LogHead() { l.tellHead("audit log head") }
+
 // Lost is how many entries were not written since the log was made.
 func (l *Log) Lost() uint64 { return l.lost.Load() }
 
@@ -227,8 +233,10 @@ func (l *Log) run() {
 	defer close(l.done)
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
+	pause := time.NewTimer(batchPause)
+	defer pause.Stop()
 	batch := make([]Entry, 0, maxBatch)
-	tags := tags{}
+	tags := newTags()
 	shown, toldAt := l.Head(), time.Now()
 	for {
 		select {
@@ -237,6 +245,7 @@ func (l *Log) run() {
 			tags.resolve(batch)
 			l.write(batch)
 			clear(batch)
+			l.pause(pause)
 		case <-ticker.C:
 			l.tick()
 			if head := l.Head(); head != shown && time.Since(toldAt) >= headEvery {
@@ -244,9 +253,21 @@ func (l *Log) run() {
 				shown, toldAt = head, time.Now()
 			}
 		case <-l.closing:
-			l.finish(batch, &tags)
+			l.finish(batch, tags)
 			return
 		}
+	}
+}
+
+// pause waits a little, unless there is a full batch or the log is closed.
+func (l *Log) pause(timer *time.Timer) {
+	if len(l.queue) >= maxBatch {
+		return
+	}
+	timer.Reset(batchPause)
+	select {
+	case <-timer.C:
+	case <-l.closing:
 	}
 }
 
@@ -372,8 +393,16 @@ func (l *Log) tellHead(message string) {
 // tags finds the tags of users on the goroutine that writes, so that a request
 // never waits for one.
 type tags struct {
+	// known is a context that has ended: what needs no asking is found.
+	known context.Context
 	// pausedUntil is when a tag that is not known is searched for again.
 	pausedUntil time.Time
+}
+
+func newTags() *tags {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return &tags{known: ctx}
 }
 
 func (t *tags) resolve(batch []Entry) {
@@ -386,14 +415,13 @@ func (t *tags) resolve(batch []Entry) {
 }
 
 func (t *tags) find(e *Entry) string {
-	timeout := tagTimeout
-	if time.Now().Before(t.pausedUntil) {
-		timeout = 0
+	tag := e.Tagger.Tag(t.known, e.User)
+	if tag != UnknownTag || time.Now().Before(t.pausedUntil) {
+		return tag
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), tagTimeout)
 	defer cancel()
-	tag := e.Tagger.Tag(ctx, e.User)
-	if tag == UnknownTag && timeout > 0 {
+	if tag = e.Tagger.Tag(ctx, e.User); tag == UnknownTag {
 		t.pausedUntil = time.Now().Add(tagPause)
 	}
 	return tag

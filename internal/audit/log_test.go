@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// settle lets a log, in a bubble, write what was recorded.
+func settle() { time.Sleep(2 * batchPause) }
+
 func TestLogWritesAndGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := testPath(t)
@@ -25,7 +28,7 @@ func TestLogWritesAndGoesOn(t *testing.T) {
 				t.Errorf("opening it twice: %v", err)
 			}
 			l.Record(call(fmt.Sprintf("caller-%d", run)))
-			synctest.Wait()
+			settle()
 			// It is in the file at once.
 			if !strings.Contains(content(t, path), fmt.Sprintf("caller-%d", run)) {
 				t.Error("a line was not written when there was time")
@@ -217,7 +220,7 @@ func TestRolling(t *testing.T) {
 		}
 		for range 40 {
 			l.Record(call("crm-sync"))
-			synctest.Wait()
+			settle()
 		}
 		l.close()
 		files, err := Rolled(path)
@@ -249,9 +252,9 @@ func TestFullNameIsTaken(t *testing.T) {
 		l := openTestLog(t, path, func(o *Options) { o.Limits = func() Limits { return Limits{RollSize: 1} } })
 		writeFile(t, rolledName(path, l.Head().Seq+1), "mine")
 		l.Record(call("crm-sync"))
-		synctest.Wait()
+		settle()
 		l.Record(call("crm-sync"))
-		synctest.Wait()
+		settle()
 		l.close()
 		if content(t, rolledName(path, 3)) != "mine" {
 			t.Error("a file was overwritten")
@@ -348,16 +351,16 @@ func TestDiskFull(t *testing.T) {
 			path := testPath(t)
 			l := openTestLog(t, path, disk.use, func(o *Options) { o.Lost = func(n int) { told.Add(int64(n)) } })
 			l.Record(call("before"))
-			synctest.Wait()
+			settle()
 			disk.full.Store(true)
 			disk.broken.Store(broken)
-			begun := time.Now()
 			for range 10 {
+				begun := time.Now()
 				l.Record(call("meanwhile"))
-				synctest.Wait()
-			}
-			if waited := time.Since(begun); waited > 0 {
-				t.Errorf("callers waited for %v", waited)
+				if waited := time.Since(begun); waited > 0 {
+					t.Errorf("a caller waited for %v", waited)
+				}
+				settle()
 			}
 			if !strings.Contains(l.Problem(), "no space left") && !strings.Contains(l.Problem(), "input/output") || l.Lost() != 10 || told.Load() != 10 {
 				t.Errorf("problem %q, %d lost, %d told", l.Problem(), l.Lost(), told.Load())
@@ -413,7 +416,7 @@ func TestSyncsOnlyWhatIsNew(t *testing.T) {
 		opened := disk.syncs.Load()
 		for range 100 {
 			l.Record(call("crm-sync"))
-			synctest.Wait()
+			settle()
 		}
 		time.Sleep(time.Hour)
 		if got := disk.syncs.Load() - opened; got != 1 {
@@ -432,7 +435,7 @@ func TestDiskStuck(t *testing.T) {
 		l := openTestLog(t, path, disk.use)
 		disk.stuck.Store(true)
 		l.Record(call("crm-sync"))
-		synctest.Wait()
+		settle()
 		begun := time.Now()
 		const more = 50
 		for range queueLength + more {
@@ -464,7 +467,7 @@ func TestFileMovedAway(t *testing.T) {
 		path := testPath(t)
 		l := openTestLog(t, path)
 		l.Record(call("before"))
-		synctest.Wait()
+		settle()
 		if err := os.Rename(path, path+".1"); err != nil {
 			t.Fatal(err)
 		}
