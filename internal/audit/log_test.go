@@ -365,6 +365,9 @@ func TestDiskFull(t *testing.T) {
 			if !strings.Contains(l.Problem(), "no space left") && !strings.Contains(l.Problem(), "input/output") || l.Lost() != 10 || told.Load() != 10 {
 				t.Errorf("problem %q, %d lost, %d told", l.Problem(), l.Lost(), told.Load())
 			}
+			if whole := strings.HasSuffix(content(t, path), "\"}\n"); whole == broken {
+				t.Errorf("the file ends with a whole line: %v", whole)
+			}
 			time.Sleep(time.Minute)
 			if got := strings.Count(l.logs.String(), "level=ERROR"); got != 1 {
 				t.Errorf("said %d times:\n%s", got, l.logs)
