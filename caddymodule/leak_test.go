@@ -160,7 +160,7 @@ func TestNothingLeaks(t *testing.T) {
 			name = "log_credentials on"
 		}
 		t.Run(name+", store caddy", func(t *testing.T) {
-			text := hubspotCaddyfile("fallback_cache DIR/fallback {\n key {env.FALLBACK_KEY}\n }", leakSite)
+			text := hubspotCaddyfile("fallback_cache DIR/fallback {\n key {env.FALLBACK_KEY}\n }\n "+auditSetting, leakSite)
 			huntLeaks(t, text, credentials)
 		})
 	}
@@ -219,6 +219,7 @@ func huntLeaks(t *testing.T, text string, credentials bool) *evidence {
 	hunt := &leakHunt{evidence: e, h: h, t: t}
 	hunt.installs()
 	hunt.calls()
+	hunt.tokens()
 	hunt.admin()
 	hunt.reloads(text)
 	hunt.ends()
@@ -335,6 +336,25 @@ func (l *leakHunt) calls() {
 	l.add("answers", h.Do(http.MethodGet, contacts, nil, "Authorization", "Bearer "+l.planted["access token at first"]).Text)
 }
 
+// tokens issues user tokens, and uses them rightly and wrongly.
+func (l *leakHunt) tokens() {
+	l.t.Helper()
+	h := l.h
+	for _, rules := range []string{"", `,"allow":["GET /crm/*"]`} {
+		token := h.IssueToken(`{"userForeignIdentifier":"` + leakUser + `"` + rules + `}`)
+		l.plant(l.t, "user token"+rules, token)
+		h.Do(http.MethodGet, contacts, nil, "Authorization", "Bearer "+token)
+		for _, refused := range []string{token[:len(token)-2], token + "A"} {
+			l.add("answers", h.Do(http.MethodGet, contacts, nil, "Authorization", "Bearer "+refused).Text)
+		}
+		l.add("answers", h.Do(http.MethodPost, contacts, nil, "Authorization", "Bearer "+token, "X-HubSpot-User", "another").Text)
+	}
+	// A state is no key either.
+	link := h.InstallLink("hbdev", leakUser)
+	l.plant(l.t, "state sent as a key", queryOf(l.t, link, "state"))
+	l.add("answers", h.Do(http.MethodGet, contacts, nil, "Authorization", "Bearer "+l.planted["state sent as a key"]).Text)
+}
+
 // admin asks the admin API for all that it knows.
 func (l *leakHunt) admin() {
 	l.t.Helper()
@@ -342,6 +362,11 @@ func (l *leakHunt) admin() {
 	l.add("admin API: connections", l.h.Admin(http.MethodGet, connectionPath("hbdev", leakUser)).Text)
 	l.add("admin API: connections", l.h.Admin(http.MethodPost, connectionPath("hbdev", leakUser)+"/refresh").Text)
 	l.plantTokens("after a forced refresh")
+	freeze := `{"user":"` + leakUser + `","app":"hbdev","reason":"about ` + leakUser + `"}`
+	l.add("admin API: freezes", l.h.adminBody(http.MethodPost, adminFreezes, freeze, jsonType).Text)
+	l.add("answers", wantFrozen(l.t, l.h.Get(contacts, leakUser)))
+	l.add("admin API: freezes", l.h.adminBody(http.MethodDelete, adminFreezes, freeze, jsonType).Text)
+	l.add("admin API", l.h.adminBody(http.MethodPost, adminTags+"/hbdev", `{"userForeignIdentifier":"`+leakUser+`"}`, jsonType).Text)
 	for _, path := range []string{
 		"/config/", "/hubspot/status", "/hubspot/ready", "/hubspot/live", "/metrics", "/reverse_proxy/upstreams", "/debug/vars",
 		"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/allocs?debug=1",
@@ -353,6 +378,13 @@ func (l *leakHunt) admin() {
 		}
 		l.add("admin API", got.Text)
 	}
+}
+
+// wantFrozen returns the text of a refusal of what is frozen.
+func wantFrozen(t *testing.T, got answer) string {
+	t.Helper()
+	wantOwnError(t, got, http.StatusForbidden, "frozen")
+	return got.Text
 }
 
 // reloads loads the config again, and one that is refused when everything is
@@ -402,13 +434,13 @@ func (l *leakHunt) verdict(credentials bool) {
 	l.t.Helper()
 	l.judge(l.t, func(what, where string) bool {
 		switch what {
-		case "caller key", "cookie":
+		case "caller key", "cookie", "user token", `user token,"allow":["GET /crm/*"]`, "state sent as a key":
 			return credentials && where == "log"
 		case "access token at first":
 			// This one was sent in place of a key.
 			return credentials && where == "log"
 		case "user":
-			return slices.Contains([]string{"log", "traces", "answers", "pages", "admin API: connections"}, where)
+			return slices.Contains([]string{"log", "traces", "answers", "pages", "admin API: connections", "admin API: freezes"}, where)
 		}
 		return false
 	})
