@@ -16,8 +16,21 @@ type CallerConfig struct {
 	// with a dash. Names compare case-insensitively.
 	Name string
 	// Keys are the caller's keys: literals of at least [MinKeyLength]
-	// characters, or sha256: and the digest of the key in hex. At least one.
+	// characters, or sha256: and the digest of the key in hex. A caller
+	// needs a key or one of the other ways to be known: Certificates,
+	// Token, UIDs and GIDs.
 	Keys []secret.Text
+	// Certificates are globs over the subject alternative names of client
+	// certificates. The form of a glob says for which kind it is: with a
+	// scheme for URIs, with an @ for e-mail addresses, of digits, dots and
+	// colons for IP addresses, else for DNS names, which alone compare
+	// case-insensitively. * alone is for all.
+	Certificates []string
+	// Token says which JWTs are the caller's. Nil for none.
+	Token *TokenConfig
+	// UIDs and GIDs are the users and groups of processes at the other end
+	// of a unix socket. Where both are given, both must match.
+	UIDs, GIDs []uint32
 	// Apps are globs over app names, compared case-insensitively. Empty
 	// means all.
 	Apps []string
@@ -34,6 +47,7 @@ type CallerConfig struct {
 type Caller struct {
 	name  string
 	keys  []digest
+	known identities
 	apps  []Glob
 	users []Glob
 	allow []Rule
@@ -67,6 +81,13 @@ func newCaller(config CallerConfig) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
+	known, err := newIdentities(config)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 && known.none() {
+		return nil, errNoIdentity
+	}
 	apps, err := compileGlobs("apps", config.Apps, checkAppGlob)
 	if err != nil {
 		return nil, err
@@ -82,7 +103,7 @@ func newCaller(config CallerConfig) (*Caller, error) {
 		return nil, err
 	}
 	return &Caller{
-		name: config.Name, keys: keys, apps: apps, users: users,
+		name: config.Name, keys: keys, known: known, apps: apps, users: users,
 		allow: slices.Clone(config.Allow), deny: slices.Clone(config.Deny),
 		anyRequest: len(config.Allow) == 0,
 	}, nil
@@ -97,9 +118,6 @@ func Open() *Caller {
 }
 
 func parseKeys(keys []secret.Text) ([]digest, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("key: at least one is needed")
-	}
 	digests := make([]digest, 0, len(keys))
 	for i, key := range keys {
 		d, err := parseKey(key)

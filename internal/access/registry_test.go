@@ -25,7 +25,7 @@ func TestNewCallerRefuses(t *testing.T) {
 		{"colon in name", access.CallerConfig{Name: "a:b", Keys: key}, "a name is 1 to 64"},
 		{"long name", access.CallerConfig{Name: strings.Repeat("a", 65), Keys: key}, "a name is 1 to 64"},
 		{"dash first", access.CallerConfig{Name: "-a", Keys: key}, "a name is 1 to 64"},
-		{"no key", access.CallerConfig{Name: "a"}, "key: at least one is needed"},
+		{"no key", access.CallerConfig{Name: "a"}, "at least one way to know it is needed: key, cert_san, jwt, uid or gid"},
 		{"empty key", access.CallerConfig{Name: "a", Keys: []secret.Text{{}}}, "key 1: is empty"},
 		{"short key", access.CallerConfig{Name: "a", Keys: []secret.Text{secret.New("planted-19-characte")}}, "key 1: has 19 characters; at least 20"},
 		{"long key", access.CallerConfig{Name: "a", Keys: []secret.Text{secret.New(strings.Repeat("planted", 80))}}, "key 1: has 560 characters; at most 512"},
