@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 )
 
@@ -66,6 +67,8 @@ type App struct {
 	tagged map[sealing.Tag]*hubApp
 	// callers is nil if no caller is configured.
 	callers *access.Registry
+	// jwts is nil if no caller is known by JWTs.
+	jwts *jwtauth.Verifier
 
 	store   *pooledStore
 	freezes *freeze.Keeper

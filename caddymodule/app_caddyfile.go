@@ -64,11 +64,21 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    }
 //	    apps_file <file>
 //	    caller    <name> {
-//	        key   <placeholder>|sha256:<hex>
-//	        apps  <globs...>
-//	        users <globs...>
-//	        allow <methods> <path glob>
-//	        deny  <methods> <path glob>
+//	        key      <placeholder>|sha256:<hex>
+//	        cert_san <globs...>
+//	        jwt {
+//	            issuer    <claim>
+//	            jwks_url  <url>
+//	            jwks_file <file>
+//	            audience  <claim>
+//	            subject   <globs...>
+//	        }
+//	        uid      <numbers...>
+//	        gid      <numbers...>
+//	        apps     <globs...>
+//	        users    <globs...>
+//	        allow    <methods> <path glob>
+//	        deny     <methods> <path glob>
 //	    }
 //	    endpoints {
 //	        api       <url>

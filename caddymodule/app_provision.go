@@ -29,7 +29,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.callers, err = a.provisionCallers(repl, slices.Sorted(maps.Keys(resolved))); err != nil {
+	if err := a.provisionCallers(ctx, repl, slices.Sorted(maps.Keys(resolved))); err != nil {
 		return err
 	}
 	if err := a.provisionStore(ctx); err != nil {

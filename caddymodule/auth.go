@@ -109,6 +109,7 @@ func (a *Auth) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.app = app
+	app.notePeers(ctx)
 	var apps []*hubApp
 	for _, name := range slices.Sorted(maps.Keys(app.hubApps)) {
 		apps = append(apps, app.hubApps[name])

@@ -10,8 +10,9 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// authenticate finds the caller whose key, or user token, a request has. The
-// error is an [*apierror.Error].
+// authenticate finds the caller of a request: by its Authorization header if
+// there is one, which then has to be right, or else by its certificate or its
+// peer. The error is an [*apierror.Error].
 func (a *App) authenticate(r *http.Request) (*access.Caller, error) {
 	if a.callers == nil {
 		return nil, apierror.New(apierror.CallerForbidden,
@@ -20,14 +21,20 @@ func (a *App) authenticate(r *http.Request) (*access.Caller, error) {
 	if token, ok := access.UserToken(r.Header); ok {
 		return a.authenticateToken(r.Context(), token)
 	}
+	if caller, err := a.recognize(r); caller != nil || err != nil {
+		return caller, err
+	}
 	caller, err := a.callers.Authenticate(r.Header)
 	switch {
 	case err == nil:
 		return caller, nil
 	case errors.Is(err, access.ErrNoCredentials):
 		return nil, apierror.Wrap(apierror.CallerUnauthenticated,
-			"No caller key was given. Send it as Authorization: Bearer <key>; in an SDK, as the access token.", err)
+			"No caller key was given. Send it as Authorization: Bearer <key>; in an SDK, as the access token."+a.unrecognized(r), err)
 	case errors.Is(err, access.ErrUnknownKey):
+		if token, ok := bearerJWT(r.Header); ok && a.jwts != nil {
+			return a.authenticateJWT(r.Context(), token)
+		}
 		return nil, apierror.Wrap(apierror.CallerUnauthenticated,
 			"The caller key is not known here. It is the key of a caller in the sidecar's configuration, not a HubSpot token.", err)
 	}
@@ -77,7 +84,7 @@ func (h *hubApp) addInstallLink(ctx context.Context, e *apierror.Error, caller *
 		apierror.NotConnected:   "connect",
 		apierror.ReauthRequired: "reconnect",
 	}[e.SubCategory]
-	// A link is for callers with a key: whoever has one can connect an
+	// A link is for callers that are known: whoever has one can connect an
 	// account of their own as this user.
 	if name == "" || caller == nil || caller.Name() == "" {
 		return

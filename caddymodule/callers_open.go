@@ -35,7 +35,7 @@ func (p *Proxy) checkOpen(r *http.Request) *apierror.Error {
 // about the connection: headers that tell of a client behind it are not
 // regarded.
 func isLocalPeer(r *http.Request) bool {
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && strings.HasPrefix(local.Network(), "unix") {
+	if isUnixPeer(r) {
 		return true
 	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)

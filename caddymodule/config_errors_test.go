@@ -80,8 +80,8 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"caller without a name", plainApp + "caller {\n }", 5, "caller: give exactly one name"},
 		{"caller with a bad name", plainApp + "caller a:b {\n key {env.K}\n }", 6, `caller "a:b": a name is 1 to 64 letters`},
 		{"caller twice", plainApp + "caller a {\n key {env.K}\n }\n caller A {\n key {env.K}\n }", 8, `caller "A": there is one called "a" already`},
-		{"caller without a key", plainApp + "caller a {\n users acme\n }", 7, "caller a: key is missing"},
-		{"caller without a block", plainApp + "caller a", 5, "caller a: key is missing"},
+		{"caller without a key", plainApp + "caller a {\n users acme\n }", 7, "caller a: nothing says how to know it: give a key, as a placeholder such as {env.X} or sha256:<hex>, or cert_san, jwt, uid or gid"},
+		{"caller without a block", plainApp + "caller a", 5, "caller a: nothing says how to know it"},
 		{"literal key", plainApp + "caller a {\n key 01234567890123456789\n }", 6, "key: write it as a placeholder"},
 		{"key with a broken hash", plainApp + "caller a {\n key sha256:abc\n }", 6, "key 1: must have 64 hex digits"},
 		{"same key twice", plainApp + "caller a {\n key {env.K}\n key {env.K}\n }", 7, "key 2: is given twice"},
@@ -93,6 +93,20 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"path glob that never matches", plainApp + "caller a {\n key {env.K}\n allow GET crm/*\n }", 7, "a path starts with /"},
 		{"path glob with a query", plainApp + "caller a {\n key {env.K}\n allow GET /a?b\n }", 7, "the query is not compared"},
 		{"app glob that never matches", plainApp + "caller a {\n key {env.K}\n apps a/b\n }", 7, `glob "a/b" can never match`},
+		{"name in a certificate that never matches", plainApp + "caller a {\n cert_san prod/ns/crm\n }", 6, `cert_san: glob "prod/ns/crm" can never match`},
+		{"no name in a certificate", plainApp + "caller a {\n cert_san\n }", 6, "cert_san: give at least one value"},
+		{"name of a user", plainApp + "caller a {\n uid root\n }", 6, `uid: "root" is not a number; names are not looked up`},
+		{"user below zero", plainApp + "caller a {\n gid -1\n }", 6, `gid: "-1" is not a number`},
+		{"no user", plainApp + "caller a {\n uid\n }", 6, "uid: give at least one number"},
+		{"user twice", plainApp + "caller a {\n uid 7 7\n }", 6, "uid: 7 is given twice"},
+		{"jwt with a value", plainApp + "caller a {\n jwt x {\n }\n }", 6, "jwt: takes no value"},
+		{"jwt twice", plainApp + "caller a {\n " + jwtBlock("jwks_file /k") + "\n jwt {\n }\n }", 12, "jwt is given twice"},
+		{"jwt with an unknown setting", plainApp + "caller a {\n jwt {\n aud x\n }\n }", 7, `caller a: jwt: unknown setting "aud"; there are: audience, issuer, jwks_file, jwks_url, subject`},
+		{"jwt without keys", plainApp + "caller a {\n " + jwtBlock("") + "\n }", 11, "jwt: jwks_url or jwks_file is missing"},
+		{"jwt with keys twice", plainApp + "caller a {\n " + jwtBlock("jwks_file /k\n jwks_url https://i/k") + "\n }", 12, "jwt: give jwks_url or jwks_file, not both"},
+		{"keys in the clear", plainApp + "caller a {\n jwt {\n jwks_url http://issuer.example.com/keys\n }\n }", 7, "must be https; plain http is for localhost"},
+		{"jwt without a subject", plainApp + "caller a {\n jwt {\n issuer i\n audience a\n jwks_file /k\n }\n }", 10, "jwt: subject is missing: give globs over the claim sub, or *"},
+		{"jwt without an audience", plainApp + "caller a {\n jwt {\n issuer i\n subject *\n jwks_file /k\n }\n }", 10, "jwt: audience is missing"},
 		{"no users", plainApp + "caller a {\n key {env.K}\n users\n }", 7, "users: give at least one value"},
 
 		{"endpoints with a value", plainApp + "endpoints https://api.hubapi.com", 5, "endpoints: takes no value"},
@@ -146,6 +160,11 @@ func TestWrongCaddyfile(t *testing.T) {
 	}
 }
 
+// jwtBlock is a caller's block jwt of five lines, with keys on the fifth.
+func jwtBlock(keys string) string {
+	return "jwt {\n issuer https://i\n audience a\n subject *\n " + keys + "\n }"
+}
+
 // installApp is an app with a redirect URI and more settings from line 4.
 func installApp(settings string) string {
 	return "app hbdev {\n client_id x\n client_secret {env.X}\n " + settings + "\n redirect_uri https://app.example.com/cb\n }"
@@ -190,6 +209,15 @@ func TestWrongValues(t *testing.T) {
 		{"key not in the environment", plainApp + "caller a {\n key {env.NO_SUCH}\n }", `caller "a": key 1: evaluated placeholder {env.NO_SUCH} is empty`},
 		{"two callers with one key", plainApp + "caller a {\n key {env.LONG}\n }\n caller b {\n key {env.LONG}\n }", `caller "b": key: caller "a" has the same`},
 		{"caller of no app", plainApp + "caller a {\n key {env.LONG}\n apps hbdve\n }", `caller "a": apps: "hbdve" matches none of the configured apps (hbdev)`},
+
+		{"two callers with one certificate", plainApp + "caller a {\n cert_san *.a.internal\n }\n caller b {\n cert_san *.A.internal\n }", `caller "b": cert_san: "*.A.internal": caller "a" has the same`},
+		{"two callers with one user", plainApp + "caller a {\n uid 1 2\n }\n caller b {\n uid 2\n }", `caller "b": uid and gid: peers: caller "a" has the same`},
+		{"two callers with one subject", plainApp + "caller a {\n " + jwtBlock("jwks_url https://i/k") + "\n }\n caller b {\n " + jwtBlock("jwks_url https://i/k") + "\n }", `caller "b": jwt: the issuer, the audience and the subject "*": caller "a" has the same`},
+		{"issuer with two addresses", plainApp + "caller a {\n " + jwtBlock("jwks_url https://i/k") + "\n }\n caller b {\n " + jwtBlock("jwks_url https://i/l") + "\n }", `caller "b": jwt: issuer "https://i" has its keys elsewhere at caller "a"`},
+		{"no such file of keys", plainApp + "caller a {\n " + jwtBlock("jwks_file DIR/no-such.json") + "\n }", `caller "a": jwt: jwks_file: reading keys: open`},
+		{"file that has no keys", plainApp + "caller a {\n " + jwtBlock("jwks_file DIR/secret.yaml") + "\n }", "it is not a JWK set"},
+		{"issuer not in the environment", plainApp + "caller a {\n jwt {\n issuer {env.NO_SUCH}\n audience a\n subject *\n jwks_url https://i/k\n }\n }", `caller "a": jwt: issuer: evaluated placeholder {env.NO_SUCH} is empty`},
+		{"address of keys in the clear", plainApp + "caller a {\n " + jwtBlock("jwks_url {env.PLAIN_API}") + "\n }", `caller "a": jwt: jwks_url "http://api.example.com": must be https`},
 
 		{"API in the clear", plainApp + "endpoints {\n api {env.PLAIN_API}\n }", "endpoints: api"},
 		{"empty endpoint", plainApp + "endpoints {\n api {env.NO_SUCH}\n }", "endpoints: api: evaluated placeholder {env.NO_SUCH} is empty"},

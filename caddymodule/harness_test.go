@@ -56,6 +56,8 @@ type harness struct {
 	sandboxServer  *httptest.Server
 	admin          bool
 	autosave       bool
+	// listen is where Caddy serves HTTP.
+	listen string
 	// socketDir has a short path: that of a unix socket must be.
 	socketDir string
 }
@@ -75,6 +77,12 @@ func withAutosave() harnessOption {
 		h.t.Cleanup(func() { caddy.ConfigAutosavePath = before })
 		h.autosave, caddy.ConfigAutosavePath = true, filepath.Join(h.Dir, "autosave.json")
 	}
+}
+
+// withSocket has Caddy serve HTTP on a unix socket, which everybody may open;
+// see [harness.socket].
+func withSocket() harnessOption {
+	return func(h *harness) { h.listen = "unix/" + h.socket() + "|0666" }
 }
 
 // withSandboxQuota has the sandbox grant another quota than HubSpot's.
@@ -99,11 +107,15 @@ func startCaddy(t *testing.T, text string, options ...harnessOption) *harness {
 // newHarness starts the sandbox and leaves Caddy to [harness.Load].
 func newHarness(t *testing.T, options ...harnessOption) *harness {
 	t.Helper()
-	h := &harness{t: t, Dir: t.TempDir(), Logs: new(lockedBuffer)}
+	h := &harness{t: t, Dir: t.TempDir(), Logs: new(lockedBuffer), listen: "127.0.0.1:0"}
+	var err error
+	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil { //nolint:usetesting // a test's own directory may be too deep for a socket
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(h.socketDir) })
 	for _, option := range options {
 		option(h)
 	}
-	var err error
 	if h.Sandbox, err = sandbox.New(h.sandboxOptions); err != nil {
 		t.Fatalf("making sandbox: %v", err)
 	}
@@ -116,10 +128,6 @@ func newHarness(t *testing.T, options ...harnessOption) *harness {
 	t.Setenv("CALLER_KEY", testCallerKey)
 	// Caddy's data directory, where the store's key is made.
 	t.Setenv("XDG_DATA_HOME", filepath.Join(h.Dir, "data"))
-	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil { //nolint:usetesting // a test's own directory may be too deep for a socket
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(h.socketDir) })
 	captured.Store(t.Name(), h.Logs)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -197,7 +205,7 @@ func (h *harness) isolate(config map[string]any) {
 	servers := child(child(child(config, "apps"), "http"), "servers")
 	for _, server := range servers {
 		server := server.(map[string]any)
-		server["listen"] = []string{"127.0.0.1:0"}
+		server["listen"] = []string{h.listen}
 		server["automatic_https"] = map[string]any{"disable": true}
 	}
 }
@@ -402,6 +410,9 @@ func pooled() map[string]int {
 	})
 	return kinds
 }
+
+// socket is where [withSocket] has Caddy serve HTTP.
+func (h *harness) socket() string { return filepath.Join(h.socketDir, "http.sock") }
 
 func (h *harness) adminSocket() string { return filepath.Join(h.socketDir, "admin.sock") }
 

@@ -52,7 +52,7 @@ type Proxy struct {
 	// Default: `{http.request.header.X-HubSpot-User}`.
 	User string `json:"user,omitempty"`
 
-	// Let in requests without a caller key, from programs on this machine:
+	// Let in requests of no known caller, from programs on this machine:
 	// from loopback addresses and unix sockets, not from web pages of other
 	// sites, and only if they ask for localhost, a loopback address or a
 	// name of the site. A key that is given still has to be right. Without
@@ -68,7 +68,7 @@ type Proxy struct {
 	user  userSource
 	api   apiAddress
 	sites *siteNames
-	// anyone is the caller of a request without a key.
+	// anyone is the caller of a request that `open` lets in.
 	anyone *access.Caller
 	logger *zap.Logger
 }
@@ -112,6 +112,7 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	if p.app.callers == nil && !p.Open {
 		return fmt.Errorf("hubspot_proxy %s: nobody could call: name a caller with its key in the global option hubspot, or say open to serve programs on this machine without keys", p.App)
 	}
+	p.app.notePeers(ctx)
 	p.anyone = access.Open()
 	p.sites = new(siteNames)
 	p.api, err = newAPIAddress(hub.endpoints.WithDefaults().API)

@@ -50,6 +50,9 @@ func (p *Proxy) authenticate(r *http.Request) (*access.Caller, error) {
 		return nil, apierror.New(apierror.CallerUnauthenticated,
 			"A key was given, but no caller is configured. Leave the Authorization header out, or name a caller with this key in the global option hubspot.")
 	}
+	if caller, err := p.app.recognize(r); caller != nil || err != nil {
+		return caller, err
+	}
 	if err := p.checkOpen(r); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
+)
+
+// CallerJWT says which JWTs are a caller's. They are signed with RSA, ECDSA or
+// EdDSA and come as `Authorization: Bearer <jwt>`. Placeholders are expanded
+// when the config is loaded, but in subjects.
+type CallerJWT struct {
+	// Who makes the tokens: their claim `iss`, to the letter. Required.
+	Issuer string `json:"issuer,omitempty"`
+
+	// The address of the issuer's public keys, a JWK set: https, or http on
+	// a loopback address. They are fetched when the first token comes, then
+	// every hour, and when a token is signed with a key that is not among
+	// them. While the address does not answer, the keys of before are used
+	// for up to a day. Give this or `jwks_file`.
+	JWKSURL string `json:"jwks_url,omitempty"`
+
+	// The file with the issuer's public keys, a JWK set. It is looked at
+	// again every few seconds and read if it has changed. Give this or
+	// `jwks_url`.
+	JWKSFile string `json:"jwks_file,omitempty"`
+
+	// For whom the tokens have to be made: one of those in their claim
+	// `aud`. Required, and something that tokens for other services do not
+	// have.
+	Audience string `json:"audience,omitempty"`
+
+	// Globs over the claim `sub`, such as `system:serviceaccount:crm:*`.
+	// Required; `*` is every subject of the issuer.
+	Subject []string `json:"subject,omitempty"`
+}
+
+// unmarshalCaddyfile reads the block of a caller's setting jwt. What is
+// missing is found out when the caller is made.
+//
+//	jwt {
+//	    issuer    <claim>
+//	    jwks_url  <url>
+//	    jwks_file <file>
+//	    audience  <claim>
+//	    subject   <globs...>
+//	}
+func (j *CallerJWT) unmarshalCaddyfile(d *caddyfile.Dispenser, caller string) error {
+	if d.NextArg() {
+		return d.Err("jwt: takes no value, but a block of settings")
+	}
+	return parseBlock(d, "caller "+caller+": jwt", map[string]setting{
+		"issuer":    textSetting(&j.Issuer),
+		"jwks_url":  {parse: j.parseURL},
+		"jwks_file": textSetting(&j.JWKSFile),
+		"audience":  textSetting(&j.Audience),
+		"subject":   listSetting(&j.Subject),
+	})
+}
+
+func (j *CallerJWT) parseURL(d *caddyfile.Dispenser) (err error) {
+	if j.JWKSURL, err = oneArg(d); err != nil {
+		return err
+	}
+	if err := j.checkURL(); err != nil {
+		return d.WrapErr(err)
+	}
+	return nil
+}
+
+// checkURL checks the address of the keys, if it is there and can be judged
+// yet.
+func (j *CallerJWT) checkURL() error {
+	if j.JWKSURL == "" || hasPlaceholder(j.JWKSURL) {
+		return nil
+	}
+	if err := jwtauth.CheckURL(j.JWKSURL); err != nil {
+		return fmt.Errorf("jwks_url %q: %w", j.JWKSURL, err)
+	}
+	return nil
+}
+
+// config returns what the registry of callers needs. It is nil if j is.
+func (j *CallerJWT) config() *access.TokenConfig {
+	if j == nil {
+		return nil
+	}
+	return &access.TokenConfig{Issuer: j.Issuer, Audience: j.Audience, Subjects: j.Subject}
+}
+
+// check checks the settings that are not the registry's.
+func (j *CallerJWT) check() error {
+	switch {
+	case j == nil:
+		return nil
+	case j.JWKSURL == "" && j.JWKSFile == "":
+		return errors.New("jwt: jwks_url or jwks_file is missing: the issuer's public keys")
+	case j.JWKSURL != "" && j.JWKSFile != "":
+		return errors.New("jwt: give jwks_url or jwks_file, not both")
+	}
+	if err := j.checkURL(); err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	return nil
+}
+
+// expand returns the settings with placeholders expanded. It is nil if j is.
+func (j *CallerJWT) expand(repl *caddy.Replacer) (*CallerJWT, error) {
+	if j == nil {
+		return nil, nil
+	}
+	e := &expander{repl: repl}
+	expanded := &CallerJWT{
+		Issuer:   e.text("jwt: issuer", j.Issuer),
+		JWKSURL:  e.text("jwt: jwks_url", j.JWKSURL),
+		JWKSFile: e.text("jwt: jwks_file", j.JWKSFile),
+		Audience: e.text("jwt: audience", j.Audience),
+		Subject:  j.Subject,
+	}
+	return expanded, e.err
+}
+
+// issuers collects the keys of the issuers of all callers.
+type issuers struct {
+	sets     map[string]*jwtauth.KeySet
+	settings map[string]issuerOf
+	releases []func()
+}
+
+// issuerOf is an issuer's settings at the first caller that has it.
+type issuerOf struct {
+	caller, url, file string
+}
+
+// add takes the keys of a caller's issuer from the pool. Callers may share an
+// issuer; if its keys came from two places, a token would be good in one
+// caller's eyes and not in another's.
+func (i *issuers) add(caller string, j *CallerJWT, logger *slog.Logger) error {
+	if j == nil {
+		return nil
+	}
+	wanted := issuerOf{caller: caller, url: j.JWKSURL, file: j.JWKSFile}
+	if known, ok := i.settings[j.Issuer]; ok {
+		if known.url != wanted.url || known.file != wanted.file {
+			return fmt.Errorf("jwt: issuer %q has its keys elsewhere at caller %q; an issuer has one jwks_url or jwks_file", j.Issuer, known.caller)
+		}
+		return nil
+	}
+	set, release, err := acquireKeySet(j, logger)
+	if err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	if i.sets == nil {
+		i.sets, i.settings = make(map[string]*jwtauth.KeySet), make(map[string]issuerOf)
+	}
+	i.sets[j.Issuer], i.settings[j.Issuer] = set, wanted
+	i.releases = append(i.releases, release)
+	return nil
+}
+
+// verifier returns what verifies the tokens of the issuers, nil without any.
+func (i *issuers) verifier() *jwtauth.Verifier {
+	if len(i.sets) == 0 {
+		return nil
+	}
+	return jwtauth.NewVerifier(i.sets)
+}
