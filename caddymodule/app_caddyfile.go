@@ -79,6 +79,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        users    <globs...>
 //	        allow    <methods> <path glob>
 //	        deny     <methods> <path glob>
+//	        dry_run
 //	    }
 //	    endpoints {
 //	        api       <url>

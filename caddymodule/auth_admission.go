@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -29,15 +30,19 @@ func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error
 		}
 		return admission{}, apierror.Wrap(apierror.CallerUnauthenticated, "The caller key cannot be checked.", err)
 	}
-	if err := caller.CheckUser(path.app, ""); err != nil {
-		return admission{caller: caller}, policyError(err)
-	}
+	refusal := caller.CheckUser(path.app, "")
 	app, ok := a.app.app(path.app)
+	if !ok && refusal != nil {
+		return admission{caller: caller}, policyError(refusal)
+	}
 	if !ok {
 		e := apierror.New(apierror.BadRequest, "There is no app of this name in the sidecar's configuration.")
 		e.Status = http.StatusNotFound
 		e.Context = map[string][]string{"app": {path.app}}
 		return admission{caller: caller}, e
+	}
+	if _, refused := app.enforce(r.Context(), caller, "", refusal); refused != nil {
+		return admission{caller: caller}, refused
 	}
 	query, ok := singleQuery(r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
 	if !ok {
@@ -48,14 +53,17 @@ func (a *Auth) admit(r *http.Request, path authPath) (admission, *apierror.Error
 }
 
 // checkUser judges whether the caller may act for a user.
-func (in admission) checkUser(user string) *apierror.Error {
+func (in admission) checkUser(ctx context.Context, user string) *apierror.Error {
 	if err := checkUser(user); err != nil {
 		return apierror.Wrap(apierror.BadRequest, sentence(err), err)
 	}
-	if err := in.caller.CheckUser(in.app.name, user); err != nil {
-		return policyError(err)
+	refusal := in.caller.CheckUser(in.app.name, user)
+	if denial, ok := errors.AsType[*access.Denial](refusal); ok && denial.Dimension == access.DimensionApp {
+		// With dry_run: admit has noted it.
+		return nil
 	}
-	return nil
+	_, refused := in.app.enforce(ctx, in.caller, user, refusal)
+	return refused
 }
 
 // checkToken refuses what a user token is not good for, however much its

@@ -122,7 +122,7 @@ func (a *Auth) perform(r *http.Request, in *admission, path authPath) (content a
 		return nil, apierror.New(apierror.UserRequired,
 			"The path has to end in the user, percent-encoded, slashes too: …/connections/{app}/{user}.")
 	}
-	if err := in.checkUser(path.user); err != nil {
+	if err := in.checkUser(r.Context(), path.user); err != nil {
 		return nil, err
 	}
 	tending := freeze.Call{User: path.user, Tending: true, Writes: r.Method == http.MethodDelete}
@@ -148,7 +148,7 @@ func (a *Auth) link(r *http.Request, in admission) (any, *apierror.Error) {
 	if user == "" {
 		return nil, apierror.New(apierror.UserRequired, "The parameter userForeignIdentifier is missing: say for whom the link is.")
 	}
-	if err := in.checkUser(user); err != nil {
+	if err := in.checkUser(r.Context(), user); err != nil {
 		return nil, err
 	}
 	if err := in.checkFrozen(r.Context(), freeze.Call{User: user, Writes: true}); err != nil {
@@ -212,7 +212,9 @@ func (a *Auth) list(r *http.Request, in admission) (any, *apierror.Error) {
 	if scope := in.caller.Scope(); scope != nil {
 		return a.listOwn(r, in, scope.User, after)
 	}
-	summaries, next, err := in.app.manager.List(r.Context(), after, limit, in.maySee(r.Context()))
+	show, listed := in.maySee(r.Context())
+	defer listed()
+	summaries, next, err := in.app.manager.List(r.Context(), after, limit, show)
 	if errors.Is(err, connection.ErrBadCursor) {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
@@ -228,7 +230,7 @@ func (a *Auth) listOwn(r *http.Request, in admission, user, after string) (any, 
 	if after != "" {
 		return nil, apierror.New(apierror.BadRequest, badCursor)
 	}
-	if !in.maySee(r.Context())(user) {
+	if show, _ := in.maySee(r.Context()); !show(user) {
 		return newConnectionPage(nil, ""), nil
 	}
 	summary, err := in.app.manager.Get(r.Context(), user)

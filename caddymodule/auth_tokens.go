@@ -50,7 +50,7 @@ func (a *Auth) issueToken(r *http.Request, in *admission) (any, *apierror.Error)
 		return nil, tokenRequestError(err)
 	}
 	in.user = asked.user
-	if err := in.checkUser(asked.user); err != nil {
+	if err := in.checkUser(r.Context(), asked.user); err != nil {
 		return nil, err
 	}
 	if err := in.checkFrozen(r.Context(), freeze.Call{User: asked.user}); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -69,6 +70,10 @@ type Caller struct {
 	// The requests to HubSpot that the caller may not make, whatever
 	// `allow` says: `* /crm/*/gdpr-delete`. Default: none.
 	Deny []string `json:"deny,omitempty"`
+
+	// Log and count what `apps`, `users`, `allow` and `deny` refuse, and let
+	// it pass, to try them out. What no caller may do stays refused.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // hashedKey is how a key is given without giving it away.
@@ -89,6 +94,7 @@ const hashedKey = "sha256:"
 //	    users    <globs...>
 //	    allow    <methods> <path glob>
 //	    deny     <methods> <path glob>
+//	    dry_run
 //	}
 func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 	checked := func(s setting) setting {
@@ -111,6 +117,7 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 		"users":    checked(listSetting(&c.Users)),
 		"allow":    checked(ruleSetting(&c.Allow)),
 		"deny":     checked(ruleSetting(&c.Deny)),
+		"dry_run":  flagSetting(&c.DryRun),
 	})
 	if err != nil {
 		return err
@@ -199,7 +206,7 @@ func hashOf(text string) string {
 func (c *Caller) build(name string, keys []secret.Text, jwt *CallerJWT) (*access.Caller, error) {
 	config := access.CallerConfig{
 		Name: name, Keys: keys, Certificates: c.CertSAN, Token: jwt.config(), UIDs: c.UID, GIDs: c.GID,
-		Apps: c.Apps, Users: c.Users,
+		Apps: c.Apps, Users: c.Users, DryRun: c.DryRun,
 	}
 	err := jwt.check()
 	if err == nil && !knowsPeers && len(c.UID)+len(c.GID) > 0 {
@@ -276,6 +283,9 @@ func (a *App) provisionCallers(ctx caddy.Context, repl *caddy.Replacer, apps []s
 		}
 		if err := known.add(name, jwt, ctx.Slogger()); err != nil {
 			return fmt.Errorf("caller %q: %w", name, err)
+		}
+		if caller.DryRun() {
+			a.logger.Warn("the policy of a caller is on trial (dry_run): what it refuses is let pass", zap.String("caller", name))
 		}
 		callers = append(callers, caller)
 	}

@@ -107,6 +107,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"keys in the clear", plainApp + "caller a {\n jwt {\n jwks_url http://issuer.example.com/keys\n }\n }", 7, "must be https; plain http is for localhost"},
 		{"jwt without a subject", plainApp + "caller a {\n jwt {\n issuer i\n audience a\n jwks_file /k\n }\n }", 10, "jwt: subject is missing: give globs over the claim sub, or *"},
 		{"jwt without an audience", plainApp + "caller a {\n jwt {\n issuer i\n subject *\n jwks_file /k\n }\n }", 10, "jwt: audience is missing"},
+		{"dry_run with a value", plainApp + "caller a {\n key {env.K}\n dry_run on\n }", 7, "dry_run: takes no value"},
 		{"no users", plainApp + "caller a {\n key {env.K}\n users\n }", 7, "users: give at least one value"},
 
 		{"endpoints with a value", plainApp + "endpoints https://api.hubapi.com", 5, "endpoints: takes no value"},

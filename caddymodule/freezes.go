@@ -114,15 +114,19 @@ func (in admission) checkFrozen(ctx context.Context, c freeze.Call) *apierror.Er
 	return err
 }
 
-// maySee returns which users a list may show: those whose connection the
-// caller could ask for one by one.
-func (in admission) maySee(ctx context.Context) func(user string) bool {
+// maySee returns which users a list may show, those whose connection the
+// caller could ask for one by one, and what is to be called after the list:
+// with dry_run, that the policy would have hidden somebody is noted once.
+func (in admission) maySee(ctx context.Context) (show func(user string) bool, listed func()) {
+	show, listed = in.mayList(ctx)
 	if in.app.app.freezes.None() {
-		return in.caller.MayUser
+		return show, listed
 	}
-	return func(user string) bool {
-		return in.caller.MayUser(user) && in.checkFrozen(ctx, freeze.Call{User: user, Tending: true}) == nil
+	permitted := show
+	show = func(user string) bool {
+		return permitted(user) && in.checkFrozen(ctx, freeze.Call{User: user, Tending: true}) == nil
 	}
+	return show, listed
 }
 
 // freezesChanged writes down what was frozen and what was lifted, here or at

@@ -28,6 +28,7 @@ type metrics struct {
 	connections      *connectionCounts
 	quotaWaits       *prometheus.HistogramVec
 	retries          *prometheus.CounterVec
+	dryRunRefusals   *prometheus.CounterVec
 	headroom         *headrooms
 	freezes          *freezeCounts
 	auditLost        *prometheus.CounterVec
@@ -72,6 +73,8 @@ func newMetrics() *metrics {
 		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, or token for one with another access token.",
 			"app", "reason"),
 		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
+		dryRunRefusals: counter("dry_run_refusals_total", "What the policy of a caller with dry_run would have refused, by dimension (app, user, method or path).",
+			"app", "caller", "dimension"),
 		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
 			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
 		freezes: &freezeCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "freezes"),
@@ -96,7 +99,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
-		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost,
+		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost, m.dryRunRefusals,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()

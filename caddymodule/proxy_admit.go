@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -134,10 +135,24 @@ func (p *Proxy) judge(ctx context.Context, c *call) error {
 		return apierror.New(apierror.EndpointBlocked,
 			"This endpoint of HubSpot gives out tokens or takes them in. The sidecar keeps the tokens, so it does not pass the request on.")
 	}
-	if err := c.caller.Check(p.hub.name, c.user, c.method, readings); err != nil {
-		return policyError(err)
+	if err := p.enforce(ctx, c, c.caller.CheckUser(p.hub.name, c.user)); err != nil {
+		return err
+	}
+	if err := p.enforce(ctx, c, c.caller.CheckPath(c.method, readings)); err != nil {
+		return err
 	}
 	return c.checkFrozen(ctx)
+}
+
+// enforce makes an answer of what the caller's policy says, which is nil for
+// permission.
+func (p *Proxy) enforce(ctx context.Context, c *call, refusal error) error {
+	dryRun, refused := p.hub.enforce(ctx, c.caller, c.user, refusal)
+	c.dryRun = cmp.Or(c.dryRun, dryRun)
+	if refused != nil {
+		return refused
+	}
+	return nil
 }
 
 func (p *Proxy) userRequired() error {

@@ -45,6 +45,10 @@ type call struct {
 	// hubspotID is HubSpot's name for the request, if there is an audit log.
 	hubspotID string
 
+	// dryRun is the correlation id of what the caller's policy would have
+	// refused first, empty if that is nothing.
+	dryRun string
+
 	writer responseWriter
 }
 
@@ -132,6 +136,9 @@ func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	}
 	if c.tries > 0 {
 		enc.AddInt("tries", c.tries)
+	}
+	if c.dryRun != "" {
+		enc.AddString("dry_run", c.dryRun)
 	}
 	if c.errorKind != "" {
 		enc.AddString("error", c.errorKind)

@@ -40,6 +40,9 @@ type CallerConfig struct {
 	Allow []Rule
 	// Deny are the requests that the caller may not make, whatever Allow says.
 	Deny []Rule
+	// DryRun has what the policy refuses noted and not refused. That is up
+	// to who asks: verdicts are the same, see [Caller.DryRun].
+	DryRun bool
 }
 
 // Caller is a program that calls the sidecar, with its policy. The zero value
@@ -54,6 +57,7 @@ type Caller struct {
 	deny  []Rule
 	// anyRequest is set when there is no allow rule.
 	anyRequest bool
+	dryRun     bool
 
 	// issuer and scope are set for a user token: what the caller who issued
 	// it may do binds it as well. See [Caller.Narrow].
@@ -105,7 +109,7 @@ func newCaller(config CallerConfig) (*Caller, error) {
 	return &Caller{
 		name: config.Name, keys: keys, known: known, apps: apps, users: users,
 		allow: slices.Clone(config.Allow), deny: slices.Clone(config.Deny),
-		anyRequest: len(config.Allow) == 0,
+		anyRequest: len(config.Allow) == 0, dryRun: config.DryRun,
 	}, nil
 }
 
@@ -155,6 +159,11 @@ func checkRules(setting string, rules []Rule) error {
 
 // Name returns the caller's name; it is empty for the caller of [Open].
 func (c *Caller) Name() string { return c.name }
+
+// DryRun reports whether the caller's policy is on trial: what it refuses is
+// to be noted and let pass. That of a user token never is: it is held to its
+// own scope and to its issuer's policy.
+func (c *Caller) DryRun() bool { return c.dryRun }
 
 // String returns the caller's name.
 func (c *Caller) String() string { return c.name }
