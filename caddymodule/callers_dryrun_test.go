@@ -187,3 +187,25 @@ func TestDryRunElsewhere(t *testing.T) {
 		t.Errorf("noted %+v", lines)
 	}
 }
+
+// What a program was given for one user is held to its own scope and to its
+// issuer's policy, also while that is on trial for the issuer.
+func TestUserTokensAreNotOnTrial(t *testing.T) {
+	h := startTrial(t)
+	ask := func(user string) string {
+		t.Helper()
+		var issued issuedAnswer
+		h.askForToken("hbdev", jsonType, `{"userForeignIdentifier":"`+user+`","allow":["GET /crm/x","GET /cms/*"]}`, trialKey).JSON(t, &issued)
+		return issued.Token
+	}
+	for _, tc := range []struct{ user, path, dimension string }{
+		{"globex-1", "/crm/y", "path"}, // not in the token's scope
+		{"globex-1", "/cms/x", "path"}, // not in the issuer's policy
+		{"acme", "/crm/x", "user"},
+	} {
+		e := wantOwnError(t, h.Do(http.MethodGet, tc.path, nil, "Authorization", "Bearer "+ask(tc.user)), 403, "caller_forbidden")
+		if e.Context["dimension"][0] != tc.dimension {
+			t.Errorf("%s of %s: dimension %v", tc.path, tc.user, e.Context["dimension"])
+		}
+	}
+}
