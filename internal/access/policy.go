@@ -130,7 +130,8 @@ func (c *Caller) CheckPath(method string, readings []string) error {
 type verdict struct {
 	dimension Dimension
 	rule      string
-	// ambiguous is set for a path that would be allowed in another case.
+	// ambiguous is set for a path that would get another verdict in another
+	// case, or without the slash at its end.
 	ambiguous bool
 }
 
@@ -164,16 +165,32 @@ func (c *Caller) judgeDeny(method, path string) verdict {
 	return verdict{}
 }
 
+// allows reports whether an allow rule matches.
+func (c *Caller) allows(method, path string) bool {
+	for _, rule := range c.allow {
+		if rule.hasMethod(method) && rule.path.Match(path) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *Caller) judgeAllow(method, path string) verdict {
 	refused := verdict{dimension: DimensionPath}
-	for _, rule := range c.allow {
-		if !rule.path.Match(path) {
-			continue
-		}
-		if rule.hasMethod(method) {
+	if c.allows(method, path) {
+		// Most routers do not regard a slash at the end, so that /a/* must
+		// not let /a/ through to /a.
+		trimmed := strings.TrimRight(path, "/")
+		if len(trimmed) == len(path) || trimmed == "" || c.allows(method, trimmed) {
 			return verdict{}
 		}
-		refused.dimension = DimensionMethod
+		refused.ambiguous = true
+		return refused
+	}
+	for _, rule := range c.allow {
+		if rule.path.Match(path) {
+			refused.dimension = DimensionMethod
+		}
 	}
 	folded := fold(path)
 	for _, rule := range c.allow {

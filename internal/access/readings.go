@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Bounds of the work on one path that is not plain. Odd paths of real APIs
@@ -18,7 +19,8 @@ const (
 // Errors of [Readings], beside [ErrAmbiguous]. They all make a bad request (400).
 var (
 	// ErrControlCharacter means that a path holds a control character, as
-	// it is or percent-encoded, also more than once.
+	// it is or percent-encoded, also more than once, or a byte that is one
+	// in ISO 8859-1 and no part of a character in UTF-8.
 	ErrControlCharacter = errors.New("the path holds a control character")
 	// ErrBrokenPath means that a text is not the path of a URL: it does
 	// not start with a slash, or has a % without two hex digits after it.
@@ -36,6 +38,8 @@ var (
 //   - cut parameters after `;`, or a query after an encoded ? or #,
 //   - take the first segment after `//` for a host,
 //   - accept overlong UTF-8, or drop bytes that are not UTF-8,
+//   - take compatible characters for one another, such as fullwidth letters
+//     for plain ones (Unicode NFKC),
 //
 // and the result is what can be reached by any sequence of these. Case is not
 // among them: [Blocked] and [Caller.Check] see to it.
@@ -136,7 +140,7 @@ func (r *reader) add(f form) {
 	if !f.decoded {
 		return
 	}
-	if strings.ContainsFunc(f.path, unicode.IsControl) {
+	if holdsControl(f.path) {
 		r.err = ErrControlCharacter
 		return
 	}
@@ -158,6 +162,7 @@ func (r *reader) expand(f form) {
 		return
 	}
 	r.add(form{path: stripQuery(f.path), decoded: true})
+	r.add(form{path: norm.NFKC.String(f.path), decoded: true})
 	if !utf8.ValidString(f.path) {
 		r.add(form{path: decodeOverlong(f.path), decoded: true})
 		r.add(form{path: strings.ToValidUTF8(f.path, ""), decoded: true})

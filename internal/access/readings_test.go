@@ -58,6 +58,9 @@ func TestReadings(t *testing.T) {
 		{name: "overlong dot in four", path: "/%f0%80%80%aex", want: []string{"/\xf0\x80\x80\xaex", "/.x", "/x"}},
 		{name: "overlong letter", path: "/%c1%afauth", want: []string{"/\xc1\xafauth", "/oauth", "/auth"}},
 		{name: "overlong percent", path: "/%c0%a541", want: []string{"/\xc0\xa541", "/%41", "/41", "/A"}},
+		{name: "fullwidth", path: "/%EF%BD%8Fauth", want: []string{"/ｏauth", "/oauth"}},
+		{name: "fullwidth slash", path: "/a%EF%BC%8Fb", want: []string{"/a／b", "/a/b"}},
+		{name: "two dots in one", path: "/a/%E2%80%A5/b", want: []string{"/a/‥/b", "/a/../b", "/b"}},
 		{name: "not UTF-8", path: "/oa%ffuth", want: []string{"/oa\xffuth", "/oauth"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -93,6 +96,9 @@ func TestReadingsRefuses(t *testing.T) {
 		{"encoded twice", "/a%250d", access.ErrControlCharacter},
 		{"overlong NUL", "/a%c0%80", access.ErrControlCharacter},
 		{"C1", "/a%C2%85", access.ErrControlCharacter},
+		{"C1 of ISO 8859-1", "/a%85", access.ErrControlCharacter},
+		{"C1 of ISO 8859-1 after a character", "/%C3%A9%9b", access.ErrControlCharacter},
+		{"raw C1", "/a\x9b", access.ErrControlCharacter},
 		{"relative", "crm", access.ErrBrokenPath},
 		{"asterisk", "*", access.ErrBrokenPath},
 		{"broken escape", "/a%zz", access.ErrBrokenPath},

@@ -1,6 +1,10 @@
 package access
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // The steps that servers take on a path. Each returns a path that is not
 // longer than its argument and starts with a slash if that did.
@@ -149,6 +153,24 @@ func overlong(s string) (c byte, size int) {
 		}
 	}
 	return s[0], 1
+}
+
+// holdsControl reports whether a decoded path holds a control character. A
+// byte that belongs to no character, not even to an overlong one, is read as
+// ISO 8859-1, where 0x80 to 0x9f are controls.
+func holdsControl(path string) bool {
+	for i := 0; i < len(path); {
+		r, size := utf8.DecodeRuneInString(path[i:])
+		if r == utf8.RuneError && size == 1 {
+			if _, size = overlong(path[i:]); size == 1 && path[i] < 0xa0 {
+				return true
+			}
+		} else if unicode.IsControl(r) {
+			return true
+		}
+		i += size
+	}
+	return false
 }
 
 func isContinuation(c byte) bool { return c&0xc0 == 0x80 }
