@@ -17,6 +17,17 @@ import (
 //     api/localDevAuth.ts and api/privateAppUserToken.ts).
 var blockedRoots = [...]string{"/oauth", "/localdevauth"}
 
+// blockedBelow are the segments that make an endpoint of the same kind
+// wherever they stand below a root. All are those of SMTP API tokens, whose
+// password sends mail as the customer until somebody deletes it:
+// /email/public/v1/smtpapi/tokens, /marketing/v3/transactional/smtp-tokens and
+// /marketing/transactional/2026-09/smtp-tokens
+// (https://developers.hubspot.com/docs/api-reference/marketing-transactional-single-send-v3/guide).
+var blockedBelow = [...]struct{ root, segment string }{
+	{"/email", "/smtpapi"},
+	{"/marketing", "/smtp-tokens"},
+}
+
 // Blocked reports whether a reading of a path is of an endpoint that no caller
 // may reach, whatever its policy, because it would hand a token to the caller
 // or accept one from it. It compares case-insensitively and does not regard
@@ -25,13 +36,38 @@ func Blocked(path string) bool {
 	spellings := spell(path)
 	for _, spelling := range spellings.list() {
 		for _, root := range blockedRoots {
-			rest, ok := strings.CutPrefix(spelling, root)
-			if ok && (rest == "" || rest[0] == '/') {
+			if _, ok := cutSegments(spelling, root); ok {
+				return true
+			}
+		}
+		for _, below := range blockedBelow {
+			if rest, ok := cutSegments(spelling, below.root); ok && hasSegment(rest, below.segment) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// cutSegments takes whole segments off the beginning of a path.
+func cutSegments(path, segments string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, segments)
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+// hasSegment reports whether a path has a segment, which is given with its
+// slash.
+func hasSegment(path, segment string) bool {
+	for {
+		i := strings.Index(path, segment)
+		if i < 0 {
+			return false
+		}
+		path = path[i+len(segment):]
+		if path == "" || path[0] == '/' {
+			return true
+		}
+	}
 }
 
 // Judge asks for a verdict on every reading of a path (see [Readings]) and
