@@ -29,6 +29,7 @@ type metrics struct {
 	quotaWaits       *prometheus.HistogramVec
 	retries          *prometheus.CounterVec
 	dryRunRefusals   *prometheus.CounterVec
+	tokensRemoved    *prometheus.CounterVec
 	headroom         *headrooms
 	freezes          *freezeCounts
 	auditLost        *prometheus.CounterVec
@@ -75,6 +76,8 @@ func newMetrics() *metrics {
 		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
 		dryRunRefusals: counter("dry_run_refusals_total", "What the policy of a caller with dry_run would have refused, by dimension (app, user, method or path).",
 			"app", "caller", "dimension"),
+		tokensRemoved: counter("tokens_removed_total", "Access tokens that HubSpot sent back and that were removed from the answer, by where they were (header or body).",
+			"app", "where"),
 		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
 			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
 		freezes: &freezeCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "freezes"),
@@ -100,6 +103,7 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost, m.dryRunRefusals,
+		m.tokensRemoved,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			release()

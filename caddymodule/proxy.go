@@ -138,6 +138,7 @@ func newAPIAddress(raw string) (apiAddress, error) {
 // that may.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	c := &call{proxy: p, since: time.Now()}
+	c.guard.call = c
 	c.writer.init(c, w, r)
 	c.joinAccessLog(r)
 	defer c.count()

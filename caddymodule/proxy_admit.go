@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -152,6 +153,7 @@ func (p *Proxy) enforce(ctx context.Context, c *call, refusal error) error {
 	if refused != nil {
 		return refused
 	}
+	c.guard.suspicious = slices.ContainsFunc(readings, smellsOfCredentials)
 	return nil
 }
 

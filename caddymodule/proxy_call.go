@@ -50,6 +50,7 @@ type call struct {
 	dryRun string
 
 	writer responseWriter
+	guard  answerGuard
 }
 
 type callKey struct{}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Whatever happens to a request, and with every log there is turned on, the
@@ -98,6 +97,12 @@ func TestAccessLogSaysWhoseCallItWas(t *testing.T) {
 // requestCounts are the values of the metric of requests.
 func requestCounts(t *testing.T) map[string]float64 {
 	t.Helper()
+	return counterValues(t, "caddy_hubspot_requests_total")
+}
+
+// counterValues are the values of a counter, by its labels.
+func counterValues(t *testing.T, name string) map[string]float64 {
+	t.Helper()
 	active := caddy.ActiveContext()
 	families, err := active.GetMetricsRegistry().Gather()
 	if err != nil {
@@ -105,7 +110,7 @@ func requestCounts(t *testing.T) map[string]float64 {
 	}
 	counts := make(map[string]float64)
 	for _, family := range families {
-		if family.GetName() != prometheus.BuildFQName("caddy", "hubspot", "requests_total") {
+		if family.GetName() != name {
 			continue
 		}
 		for _, metric := range family.GetMetric() {

@@ -50,6 +50,7 @@ func (w *responseWriter) WriteHeader(status int) {
 		// The proxy has added HubSpot's header to ours, and restores ours
 		// after it.
 		delete(header, "Set-Cookie")
+		w.call.guard.scrubHeader(header)
 		if servers := header["Server"]; len(servers) > 0 && servers[0] == caddyhttp.ServerHeader {
 			header["Server"] = servers[1:]
 		}

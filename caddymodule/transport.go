@@ -30,6 +30,11 @@ func init() {
 // 2. `compression`, `proxy_protocol`, and the TLS settings
 // `insecure_skip_verify`, `server_name` and `except_ports` cannot be used.
 //
+// Should HubSpot send the access token back, in a header or a trailer, in
+// JSON, or in an error, the field is removed or the token in the body replaced
+// by asterisks. For that, requests to paths that smell of credentials, such as
+// `/…/tokens`, ask for no other codings than gzip and deflate.
+//
 // Requests go to the API that the global option `hubspot` names under
 // `endpoints`, whatever the upstream of the `reverse_proxy` is.
 type Transport struct {

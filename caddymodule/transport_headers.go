@@ -39,7 +39,12 @@ func (c *call) outbound(r *http.Request) *http.Request {
 	up.URL = c.target.url(c.proxy.api.scheme, c.proxy.api.host)
 	up.Host = c.proxy.api.host
 	up.Header = c.endToEnd(r.Header)
-	up.Header["Authorization"] = []string{"Bearer " + c.token.Access.Reveal()}
+	token := c.token.Access.Reveal()
+	c.guard.mask.add(token)
+	if c.guard.suspicious {
+		narrowCodings(up.Header)
+	}
+	up.Header["Authorization"] = []string{"Bearer " + token}
 	return up
 }
 
@@ -88,6 +93,7 @@ func (c *call) receive(res *http.Response) {
 	// customers.
 	delete(res.Header, "Set-Cookie")
 	delete(res.Header, "Set-Cookie2")
+	c.guard.scrub(res)
 }
 
 // describe adds to an answer whose it is and how it came about.

@@ -2,9 +2,6 @@ package caddymodule
 
 import (
 	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -152,23 +149,15 @@ func refusesToken(method string, res *http.Response) bool {
 // decodeContent undoes a content coding (RFC 9110, 8.4.1) as far as maxPeek
 // allows; ok is false for one that is not known here.
 func decodeContent(coding string, data []byte) (text []byte, ok bool) {
-	var decoder io.Reader
-	var err error
 	switch strings.ToLower(strings.TrimSpace(coding)) {
 	case "", "identity":
 		return data, true
-	case "gzip", "x-gzip":
-		decoder, err = gzip.NewReader(bytes.NewReader(data))
-	case "deflate":
-		// Servers send it with the zlib header, as the RFC says, or without.
-		decoder, err = zlib.NewReader(bytes.NewReader(data))
-		if err != nil {
-			decoder, err = flate.NewReader(bytes.NewReader(data)), nil
-		}
+	case "gzip", "x-gzip", "deflate":
 	default:
 		return nil, false
 	}
-	if err != nil {
+	decoder, ok := decoderOf(coding, bytes.NewReader(data))
+	if !ok {
 		return nil, true
 	}
 	text, _ = io.ReadAll(io.LimitReader(decoder, maxPeek))

@@ -1,0 +1,196 @@
+package caddymodule
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// A HubSpot that sends the token back in every way that is looked for. stars
+// is what a program reads instead.
+var stars = strings.Repeat("*", len(testToken))
+
+func deflated(text string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.String()
+}
+
+// echoing answers every request with the same bytes.
+func echoing(t *testing.T, answer string) *wireServer {
+	return newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
+		if err := more(); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, answer); err != nil {
+			return err
+		}
+		return errHangUp
+	})
+}
+
+func sized(head, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body)
+}
+
+func TestHubSpotSendsTheTokenBack(t *testing.T) {
+	const jsonType = "\r\nContent-Type: application/json"
+	leak := `{"token":"` + testToken + `"}`
+	clean := `{"token":"` + stars + `"}`
+	slow := "HTTP/1.1 200 OK" + jsonType + "\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Debug\r\n\r\n" +
+		"a\r\n" + leak[:10] + "\r\n5\r\n" + leak[10:15] + "\r\n" + fmt.Sprintf("%x\r\n%s", len(leak)-15, leak[15:]) + "\r\n0\r\nX-Sum: 9\r\nX-Debug: Bearer " + testToken + "\r\n\r\n"
+	big := leak + strings.Repeat(" ", 2<<20) + leak
+	for _, tc := range []struct {
+		name, path, answer string
+		// body is what the caller gets; where header is set, without it.
+		body, header string
+		counted      string
+	}{
+		{"JSON", "/crm/x", sized("200 OK"+jsonType, leak), clean, "", "body=1"},
+		{"JSON with a charset", "/crm/x", sized("200 OK\r\nContent-Type: Application/JSON ; charset=utf-8", leak), clean, "", "body=1"},
+		{"problem", "/crm/x", sized("200 OK\r\nContent-Type: application/problem+json", leak), clean, "", "body=1"},
+		{"JSON spelled oddly", "/crm/x", sized("200 OK"+jsonType, strings.Replace(leak, "CT", `\u0043T`, 1)), strings.Replace(clean, "*", "******", 1), "", "body=1"},
+		{"chunks and a trailer", "/crm/x", slow, clean, "X-Debug", "body=1 header=1"},
+		{"identity", "/crm/x", sized("200 OK"+jsonType+"\r\nContent-Encoding: identity", leak), clean, "", "body=1"},
+		{"header", "/crm/x", sized("302 Found\r\nLocation: https://x.example/?t="+testToken+jsonType, "{}"), "{}", "Location", "header=1"},
+		{"header in percent-encoding", "/crm/x", sized("200 OK\r\nX-Echo: a, %43"+testToken[1:]+"\r\nX-Echo: b"+jsonType, "{}"), "{}", "X-Echo", "header=1"},
+		{"error page", "/crm/x", sized("404 Not Found\r\nContent-Type: text/html", "<p>"+testToken), "<p>" + stars, "", "body=1"},
+		{"error in gzip", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: gzip\r\nEtag: \"a\"", gzipped(leak)), clean, "Content-Encoding Etag", "body=1"},
+		{"page of a suspicious path", "/crm/session-x", sized("200 OK\r\nContent-Type: text/plain", leak), clean, "", "body=1"},
+		{"suspicious path in gzip", "/crm/Keys", sized("200 OK"+jsonType+"\r\nContent-Encoding: gzip", gzipped(leak)), clean, "Content-Encoding", "body=1"},
+		{"suspicious path in deflate", "/crm/%74oken", sized("200 OK"+jsonType+"\r\nContent-Encoding: deflate", deflated(leak)), clean, "Content-Encoding", "body=1"},
+		{"a large one in gzip", "/crm/token", sized("200 OK"+jsonType+"\r\nContent-Encoding: gzip", gzipped(big)), clean + strings.Repeat(" ", 2<<20) + clean, "Content-Encoding", "body=2"},
+		{"early hints", "/crm/x", "HTTP/1.1 103 Early Hints\r\nLink: </" + testToken + ">\r\n\r\n" + sized("200 OK"+jsonType, "{}"), "{}", "Link", "header=1"},
+		{"nothing of it", "/crm/x", sized("200 OK"+jsonType, `{"a":"`+testToken[:30]+`"}`), `{"a":"` + testToken[:30] + `"}`, "", ""},
+		{"no JSON and not suspicious", "/crm/x", sized("200 OK\r\nContent-Type: text/csv", leak), leak, "", ""},
+		{"error in gzip without it", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: gzip", gzipped("{}")), gzipped("{}"), "", ""},
+		{"error in a coding that nobody knows", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: odd", leak), leak, "", ""},
+		{"error in broken gzip", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: gzip", "no gzip"), "no gzip", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := startProxy(t, echoing(t, tc.answer).url(), "hubspot_proxy hbdev")
+			before := removed(t)
+			client := dialWire(t, h.Addr())
+			client.write(t, "GET "+tc.path+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+"\r\nX-HubSpot-User: acme\r\nTE: trailers\r\n\r\n")
+			got, err := client.readAnswer("GET")
+			if err != nil || string(got.body) != tc.body {
+				t.Fatalf("%.300q, %v; want %.300q", got.body, err, tc.body)
+			}
+			whole := fmt.Sprint(got.header, got.trailer, got.interim)
+			if tc.counted != "" && strings.Contains(whole, testToken) {
+				t.Errorf("the answer has the token: %s", whole)
+			}
+			for name := range strings.FieldsSeq(tc.header) {
+				if got.get(name) != nil {
+					t.Errorf("the header has %s: %v", name, got.get(name))
+				}
+			}
+			checkRemoved(t, h, before, tc.counted)
+		})
+	}
+}
+
+// removed counts the tokens that were removed, by where they were.
+func removed(t *testing.T) map[string]float64 {
+	t.Helper()
+	counts := make(map[string]float64)
+	for labels, n := range counterValues(t, "caddy_hubspot_tokens_removed_total") {
+		for _, where := range []string{foundInBody, foundInHeader} {
+			if strings.Contains(labels, "where="+where) {
+				counts[where] = n
+			}
+		}
+	}
+	return counts
+}
+
+// checkRemoved compares the counts, and looks for the one line in the log.
+func checkRemoved(t *testing.T, h *harness, before map[string]float64, want string) {
+	t.Helper()
+	after := removed(t)
+	var grown []string
+	for _, where := range []string{foundInBody, foundInHeader} {
+		if n := after[where] - before[where]; n > 0 {
+			grown = append(grown, fmt.Sprintf("%s=%v", where, n))
+		}
+	}
+	if got := strings.Join(grown, " "); got != want {
+		t.Errorf("counted %q, want %q", got, want)
+	}
+	logs := h.Logs.String()
+	if n := strings.Count(logs, "HubSpot sent the access token back"); (n == 1) != (want != "") || n > 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+	if strings.Contains(logs, testToken) {
+		t.Error("the token is in the log")
+	}
+}
+
+// A token that was in use before the one that HubSpot takes counts as well.
+func TestHubSpotSendsTheOldTokenBack(t *testing.T) {
+	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
+		if err := more(); err != nil {
+			return err
+		}
+		answer := jsonAnswer(200, `{"old":"`+testToken+`","new":"`+newToken+`"}`)
+		switch {
+		case isTokenRequest(m):
+			answer = tokenAnswer(newToken)
+		case m.first("Authorization") == "Bearer "+testToken:
+			answer = jsonAnswer(401, expiredBody)
+		}
+		_, err := io.WriteString(w, answer)
+		return err
+	})
+	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	got := h.Get("/crm/x", "acme")
+	if want := `{"old":"` + stars + `","new":"` + stars + `"}`; got.Text != want {
+		t.Errorf("%s %s", got.Status, got.Text)
+	}
+}
+
+func TestEnvelopeWithTheToken(t *testing.T) {
+	h := startProxy(t, echoing(t, sized("200 OK\r\nContent-Type: application/json", `{"a":"`+testToken+`"}`)).url(), "hubspot_proxy hbdev")
+	got := h.post(formType, form("method", "GET", "url", "/crm/x", "userForeignIdentifier", "acme"))
+	if want := `{"data":{"a":"` + stars + `"}}`; got.Text != want {
+		t.Errorf("%s %s", got.Status, got.Text)
+	}
+}
+
+// What is asked for on a suspicious path is a coding that can be looked into.
+func TestCodingsOfSuspiciousPaths(t *testing.T) {
+	upstream := newWireServer(t, plainAnswer)
+	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	for _, tc := range []struct{ path, asked, sent string }{
+		{"/crm/objects/2026-09/contacts", "gzip, br;q=0.9, *", "gzip, br;q=0.9, *"},
+		{"/visitor-identification/2026-09/tokens/create", "br, GZIP;q=0.5,zstd, deflate", "GZIP;q=0.5, deflate"},
+		{"/visitor-identification/2026-09/tokens/create", "br, *", "identity"},
+		{"/crm/%74oken", "br", "identity"},
+		{"/crm/TOKEN", "identity;q=0", "identity;q=0"},
+	} {
+		h.raw("GET "+tc.path, "X-HubSpot-User: acme", "Accept-Encoding: "+tc.asked)
+		if got := upstream.last(t).get("Accept-Encoding"); len(got) != 1 || got[0] != tc.sent {
+			t.Errorf("%s: asked for %q, HubSpot for %q; want %q", tc.path, tc.asked, got, tc.sent)
+		}
+	}
+	h.raw("GET /crm/token", "X-HubSpot-User: acme")
+	if got := upstream.last(t).get("Accept-Encoding"); got != nil {
+		t.Errorf("nothing was asked for, HubSpot was for %q", got)
+	}
+}
+
+func TestSmellsOfCredentials(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/crm/objects/2026-09/contacts": false, "/crm/objects/2026-09/contacts/batch/read": false, "/": false, "": false,
+		"/tok": false, "/toke": false, "/x/tokens/y": true, "/OAUTH": true, "/sessions": true, "/crm/APIKeys": true, "/smtp/password-reset": true,
+	} {
+		if got := smellsOfCredentials(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
