@@ -45,6 +45,9 @@ func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, pat
 	if c.user == "" {
 		c.user = e.user
 	}
+	if err := checkOverrides(e.header); err != nil {
+		return nil, nil, err
+	}
 	c.method, c.target = e.method, e.target.withoutDeveloperKey()
 	if err := p.judge(ctx, c); err != nil {
 		return nil, nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,6 +24,9 @@ func (p *Proxy) admit(c *call, r *http.Request) (*http.Request, answerWriter, er
 		return nil, nil, err
 	}
 	if err := checkUpgrade(r); err != nil {
+		return nil, nil, err
+	}
+	if err := checkOverrides(r.Header); err != nil {
 		return nil, nil, err
 	}
 	if err := p.readTarget(c, r); err != nil {
@@ -76,6 +80,23 @@ func checkUpgrade(r *http.Request) error {
 		}
 	}
 	delete(r.Header, "Upgrade")
+	return nil
+}
+
+// overrides are the headers that have some servers take a request for one with
+// another method or path than it has. HubSpot is not known to be among them,
+// and what a policy has matched is not left to chance.
+var overrides = [...]string{
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
+}
+
+// checkOverrides refuses requests that may be taken for others.
+func checkOverrides(header http.Header) error {
+	for _, name := range overrides {
+		if _, ok := header[name]; ok {
+			return badRequest(fmt.Errorf("the header %s can make another request of this one; send the method and the path themselves", name))
+		}
+	}
 	return nil
 }
 
