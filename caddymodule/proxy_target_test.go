@@ -68,7 +68,16 @@ func TestTargetForms(t *testing.T) {
 	}
 }
 
-// A prefix is taken off as handle_path does it.
+// afterHandlePath takes a prefix off a request as handle_path does it.
+func afterHandlePath(r *http.Request, prefix string) *http.Request {
+	original := *r
+	u := *r.URL
+	original.URL = &u
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
+	rewrite.Rewrite{StripPathPrefix: prefix}.Rewrite(r, caddy.NewReplacer())
+	return r
+}
+
 func TestTargetAfterHandlePath(t *testing.T) {
 	for target, want := range map[string]string{
 		"/hs/crm/a":        "/crm/a",
@@ -78,13 +87,7 @@ func TestTargetAfterHandlePath(t *testing.T) {
 		"/hs/crm/%C3%A9é?": "/crm/%C3%A9é?",
 		"/HS/crm/a|b":      "/crm/a|b",
 	} {
-		r := received(t, target)
-		original := *r
-		u := *r.URL
-		original.URL = &u
-		repl := caddy.NewReplacer()
-		r = r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, original))
-		rewrite.Rewrite{StripPathPrefix: "/hs"}.Rewrite(r, repl)
+		r := afterHandlePath(received(t, target), "/hs")
 		got, err := targetOf(r)
 		if sent := got.url("https", "api.hubapi.com").RequestURI(); err != nil || sent != want {
 			t.Errorf("%s without /hs goes up as %s, %v; want %s", target, sent, err, want)
