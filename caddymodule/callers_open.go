@@ -26,7 +26,7 @@ func (p *Proxy) checkOpen(r *http.Request) *apierror.Error {
 			"Without a caller key the Host has to be localhost, a loopback address or a name of this site.")
 	case !isSameOrigin(r):
 		return apierror.New(apierror.CallerForbidden,
-			"Without a caller key a browser is let in from pages of this site only.")
+			"Without a caller key a browser is let in from pages of this site only, and has to say that it comes from one.")
 	}
 	return nil
 }
@@ -45,23 +45,41 @@ func isLocalPeer(r *http.Request) bool {
 // isSameOrigin reports whether a request comes from no browser, or from one
 // that makes it for a page of the same site or for its user
 // (https://www.w3.org/TR/fetch-metadata/, RFC 6454).
+//
+// Browsers say in Sec-Fetch-Site whose page it is, but old ones do not, nor
+// does any to a site that is neither on TLS nor called localhost (Fetch
+// Metadata, 2.2); and without CORS a GET has no Origin. So a browser that says
+// nothing has to name a page of the site in Referer. A page cannot keep its
+// browser from sending User-Agent.
 func isSameOrigin(r *http.Request) bool {
+	said := false
 	for _, site := range r.Header["Sec-Fetch-Site"] {
 		if site != "same-origin" && site != "none" {
 			return false
 		}
+		said = true
 	}
-	for _, origin := range r.Header["Origin"] {
-		if !isOriginOf(origin, r) {
-			return false
+	for _, name := range [...]string{"Origin", "Referer"} {
+		for _, page := range r.Header[name] {
+			if !isOriginOf(page, r) {
+				return false
+			}
+			said = true
 		}
 	}
-	return true
+	return said || !isBrowser(r)
 }
 
-// isOriginOf reports whether origin is the site that r was sent to.
-func isOriginOf(origin string, r *http.Request) bool {
-	u, err := url.Parse(origin)
+// isBrowser reports whether a request has the User-Agent of a browser, all of
+// which begin alike.
+func isBrowser(r *http.Request) bool {
+	return strings.HasPrefix(r.UserAgent(), "Mozilla/")
+}
+
+// isOriginOf reports whether a page, or an origin, is of the site that r was
+// sent to.
+func isOriginOf(page string, r *http.Request) bool {
+	u, err := url.Parse(page)
 	if err != nil || u.Host == "" {
 		return false
 	}

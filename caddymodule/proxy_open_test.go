@@ -50,6 +50,11 @@ func TestOpen(t *testing.T) {
 		{"origin null", []string{"Origin: null"}, 403, "caller_forbidden"},
 		{"origin of the site", []string{"Origin: http://localhost"}, 200, ""},
 		{"origin of the site with its port", []string{"Origin: http://LOCALHOST:80"}, 200, ""},
+		{"link on another site", []string{"Referer: https://evil.example/"}, 403, "caller_forbidden"},
+		{"link on another port", []string{"Referer: http://localhost:3000/"}, 403, "caller_forbidden"},
+		{"browser that does not say", []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64)"}, 403, "caller_forbidden"},
+		{"old browser on a page of the site", []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64)", "Host: crm.internal", "Referer: http://crm.internal/page?x"}, 200, ""},
+		{"address bar of a browser", []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64)", "Sec-Fetch-Site: none"}, 200, ""},
 		{"says it was forwarded", []string{"X-Forwarded-For: 203.0.113.1"}, 200, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
