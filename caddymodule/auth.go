@@ -71,7 +71,9 @@ type Auth struct {
 
 	// How many requests one client address may make of the endpoints for
 	// browsers and HubSpot's redirects. The client address is that of Caddy,
-	// `trusted_proxies` regarded; IPv6 clients count by /64.
+	// `trusted_proxies` regarded; IPv6 clients count by /64. A proxy that
+	// appends to the `X-Forwarded-For` of its clients needs
+	// `trusted_proxies_strict`, or they could choose their address.
 	// Default: `30 1m`.
 	Rate appconfig.Rate `json:"rate,omitzero"`
 
@@ -85,6 +87,7 @@ type Auth struct {
 	callbacks callbacks
 	limiter   *clientLimiter
 	logger    *zap.Logger
+	strangers *strangerLog
 }
 
 // defaultAuthRate is the setting rate if there is none.
@@ -136,6 +139,7 @@ func (a *Auth) provisionSettings(repl *caddy.Replacer) (err error) {
 	}
 	rate := a.Rate.Or(defaultAuthRate)
 	a.limiter = newClientLimiter(rate.Count, rate.Per)
+	a.strangers = newStrangerLog()
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
@@ -52,7 +53,7 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 		if err.Status == http.StatusMethodNotAllowed {
 			h.Set("Allow", strings.Join(allowedMethods(path.endpoint), ", "))
 		}
-		a.logAPIError(path, err)
+		a.logAPIError(path, in.caller, err)
 		err.ServeHTTP(w, r)
 	case content == nil:
 		w.WriteHeader(status)
@@ -61,15 +62,20 @@ func (a *Auth) serveAPI(w http.ResponseWriter, r *http.Request, path authPath) {
 	}
 }
 
-// logAPIError writes down what the caller is not told.
-func (a *Auth) logAPIError(path authPath, err *apierror.Error) {
-	line := a.logger.Check(answerLevel(err.Status), "caller's request refused")
+// logAPIError writes down what the caller is not told. caller is nil if it is
+// not known.
+func (a *Auth) logAPIError(path authPath, caller *access.Caller, err *apierror.Error) {
+	level, more := answerLevel(err.Status), zap.Skip()
+	if caller == nil {
+		level, more = a.strangers.level(level)
+	}
+	line := a.logger.Check(level, "caller's request refused")
 	if line == nil {
 		return
 	}
 	fields := []zap.Field{
 		zap.String("endpoint", path.endpoint.String()), zap.Int("status", err.Status),
-		zap.String("reason", string(err.SubCategory)), zap.String("correlation_id", err.CorrelationID),
+		zap.String("reason", string(err.SubCategory)), zap.String("correlation_id", err.CorrelationID), more,
 	}
 	if cause := err.Unwrap(); cause != nil {
 		fields = append(fields, zap.Error(cause))

@@ -20,6 +20,9 @@ const (
 	paramSignedIn = "signed_in"
 )
 
+// outcomeSignIn is that of a browser that is sent to the sign-in page.
+const outcomeSignIn = "sign_in"
+
 // serveConnect answers a browser that wants to connect.
 func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, app *hubApp) {
 	begun := time.Now()
@@ -118,7 +121,7 @@ func (a *Auth) sessionUser(r *http.Request, t callbackTarget, query url.Values) 
 		p := refusedSession.saying("You came back from signing in, but this site still does not know who you are. Press Connect to HubSpot in the application again; if that does not help, an operator of this site has to look at the settings user and sign_in of hubspot_auth.")
 		return "", p.reply(errors.New("no session after signing in"))
 	}
-	return "", redirectTo("sign_in", a.signInURL(r, t))
+	return "", redirectTo(outcomeSignIn, a.signInURL(r, t))
 }
 
 // signInURL is the sign-in page, told where to come back to. That is made of

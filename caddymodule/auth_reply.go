@@ -123,14 +123,19 @@ func writeBody(w http.ResponseWriter, r *http.Request, status int, contentType s
 // logReply writes what the access log must not have: the request without its
 // query and the answer without its headers.
 func (a *Auth) logReply(r *http.Request, p *reply, begun time.Time) {
-	line := a.logger.Check(answerLevel(p.status), "install step answered")
+	level, more := answerLevel(p.status), zap.Skip()
+	if level == zap.InfoLevel && (p.problem != nil || p.outcome == outcomeSignIn) {
+		// Anybody can cause these.
+		level, more = a.strangers.level(level)
+	}
+	line := a.logger.Check(level, "install step answered")
 	if line == nil {
 		return
 	}
 	client, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	fields := []zap.Field{
 		zap.String("outcome", p.outcome), zap.Int("status", p.status), zap.String("path", r.URL.Path),
-		zap.String("client_ip", client), zap.Duration("duration", time.Since(begun)),
+		zap.String("client_ip", client), zap.Duration("duration", time.Since(begun)), more,
 	}
 	if p.app != nil {
 		fields = append(fields, zap.String("app", p.app.name))

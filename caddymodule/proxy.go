@@ -69,8 +69,9 @@ type Proxy struct {
 	api   apiAddress
 	sites *siteNames
 	// anyone is the caller of a request that `open` lets in.
-	anyone *access.Caller
-	logger *zap.Logger
+	anyone    *access.Caller
+	logger    *zap.Logger
+	strangers *strangerLog
 }
 
 // defaultMaxWait is the setting max_wait if there is none.
@@ -115,6 +116,7 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	p.app.notePeers(ctx)
 	p.anyone = access.Open()
 	p.sites = new(siteNames)
+	p.strangers = newStrangerLog()
 	p.api, err = newAPIAddress(hub.endpoints.WithDefaults().API)
 	return err
 }

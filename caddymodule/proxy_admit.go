@@ -163,6 +163,7 @@ func (p *Proxy) judge(ctx context.Context, c *call) error {
 	if err := p.enforce(ctx, c, c.caller.CheckPath(c.method, readings)); err != nil {
 		return err
 	}
+	c.guard.suspicious = slices.ContainsFunc(readings, smellsOfCredentials)
 	return c.checkFrozen(ctx)
 }
 
@@ -174,7 +175,6 @@ func (p *Proxy) enforce(ctx context.Context, c *call, refusal error) error {
 	if refused != nil {
 		return refused
 	}
-	c.guard.suspicious = slices.ContainsFunc(readings, smellsOfCredentials)
 	return nil
 }
 

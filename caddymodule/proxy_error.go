@@ -111,6 +111,10 @@ func (c *call) log(e *apierror.Error) {
 	if e.Status >= http.StatusInternalServerError {
 		level, message = zap.ErrorLevel, "a request failed"
 	}
+	more := zap.Skip()
+	if c.caller == nil {
+		level, more = c.proxy.strangers.level(level)
+	}
 	line := c.proxy.logger.Check(level, message)
 	if line == nil {
 		return
@@ -121,6 +125,7 @@ func (c *call) log(e *apierror.Error) {
 		zap.Int("status", e.Status),
 		zap.String("correlation_id", e.CorrelationID),
 		zap.Error(e),
+		more,
 	}
 	if id := c.tokenID(); id != "" {
 		fields = append(fields, zap.String("token_id", id))

@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -110,7 +111,7 @@ func newPathCheck(t testing.TB) *pathCheck {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.proxy = &Proxy{hub: &hubApp{name: "hbdev"}, user: user, api: api}
+	c.proxy = &Proxy{app: &App{freezes: new(freeze.Keeper)}, hub: &hubApp{name: "hbdev"}, user: user, api: api}
 	return c
 }
 
@@ -119,7 +120,7 @@ func (p *pathCheck) check(t *testing.T, target string, entry, policy, method uin
 	c := &call{proxy: p.proxy, caller: p.callers[i], method: fuzzMethods[int(method)%len(fuzzMethods)]}
 	r, err := enter(p.proxy, c, way, target)
 	if err == nil {
-		err = p.proxy.judge(c)
+		err = p.proxy.judge(t.Context(), c)
 	}
 	if errors.Is(err, errNoRequest) {
 		return
