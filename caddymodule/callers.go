@@ -21,14 +21,14 @@ func (a *App) authenticate(r *http.Request) (*access.Caller, error) {
 	if token, ok := access.UserToken(r.Header); ok {
 		return a.authenticateToken(r.Context(), token)
 	}
-	if caller, err := a.recognize(r); caller != nil || err != nil {
-		return caller, err
-	}
 	caller, err := a.callers.Authenticate(r.Header)
 	switch {
 	case err == nil:
 		return caller, nil
 	case errors.Is(err, access.ErrNoCredentials):
+		if caller, err := a.recognize(r); caller != nil || err != nil {
+			return caller, err
+		}
 		return nil, apierror.Wrap(apierror.CallerUnauthenticated,
 			"No caller key was given. Send it as Authorization: Bearer <key>; in an SDK, as the access token."+a.unrecognized(r), err)
 	case errors.Is(err, access.ErrUnknownKey):
