@@ -70,13 +70,12 @@ func laneNamed(name string) (quota.Lane, bool) {
 }
 
 // takePlace waits until the quota of the call's portal has a place. The error
-// is an [*apierror.Error] or that of ctx. again is set for a request that
-// HubSpot has not processed.
-func (c *call) takePlace(ctx context.Context, again bool) (quota.Ticket, error) {
+// is an [*apierror.Error] or that of ctx.
+func (c *call) takePlace(ctx context.Context) (quota.Ticket, error) {
 	begun := time.Now()
 	ticket, err := c.proxy.hub.limiter.Acquire(ctx, quota.Request{
 		HubID: c.token.HubID, Class: c.pacing.class, Lane: c.pacing.lane,
-		Wait: c.pacing.until.Sub(begun), Again: again,
+		Wait: c.pacing.until.Sub(begun), Again: c.tries,
 	})
 	if err == nil && ticket.Waited == 0 {
 		return ticket, nil

@@ -49,7 +49,7 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 		closeBody(r)
 		return nil, err
 	}
-	ticket, err := c.takePlaceWithToken(ctx, false)
+	ticket, err := c.takePlaceWithToken(ctx)
 	if err != nil {
 		closeBody(r)
 		return nil, err
@@ -74,7 +74,7 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 		} else if reason, ok = c.pauseAfter(ctx, got); !ok {
 			return got.res, body.blame(got.err)
 		}
-		if ticket, err = c.takePlaceWithToken(ctx, true); err != nil {
+		if ticket, err = c.takePlaceWithToken(ctx); err != nil {
 			return got.unlessFrozen(err, body)
 		}
 		c.proxy.app.metrics.retries.WithLabelValues(c.proxy.hub.name, reason).Inc()
@@ -87,8 +87,8 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 // takePlaceWithToken is takePlace for a call that has a token: after a wait,
 // it looks whether that is still the newest. In any case it looks whether the
 // call was frozen since it was let in.
-func (c *call) takePlaceWithToken(ctx context.Context, again bool) (quota.Ticket, error) {
-	ticket, err := c.takePlace(ctx, again)
+func (c *call) takePlaceWithToken(ctx context.Context) (quota.Ticket, error) {
+	ticket, err := c.takePlace(ctx)
 	if err != nil {
 		return ticket, err
 	}

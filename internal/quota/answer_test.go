@@ -123,7 +123,7 @@ func TestRefusalClosesTheBucket(t *testing.T) {
 		least, atMost time.Duration
 	}{
 		"with a time":     {quota.Limited{Policy: rolling, RetryAfter: 7 * time.Second}, 7 * time.Second, 7 * time.Second},
-		"of the window":   {quota.Limited{Policy: rolling}, time.Second, 10 * time.Second},
+		"of the window":   {quota.Limited{Policy: rolling}, 100 * time.Millisecond, 10 * time.Second},
 		"of a second":     {quota.Limited{Policy: apierror.PolicySecondly}, 500 * time.Millisecond, time.Second},
 		"without a name":  {quota.Limited{}, 10 * time.Millisecond, 10 * time.Second},
 		"of a page ahead": {quota.Limited{RetryAfter: time.Second}, time.Second, 2 * time.Second},

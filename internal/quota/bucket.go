@@ -1,7 +1,6 @@
 package quota
 
 import (
-	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -25,10 +24,12 @@ type bucket struct {
 	// credit counts requests let go since batch work had its turn.
 	credit int
 	timer  *time.Timer
-	// jitter delays the next request that waited, of a shared limit:
-	// sidecars that send at the same moments would see only each other's
-	// peaks.
-	jitter int64
+	// cold is when the bucket knows enough for more than a few requests,
+	// those from coldFrom on.
+	cold     int64
+	coldFrom uint64
+	// atOnce is how many of those who waited for that need no evenness.
+	atOnce int
 
 	// The list of buckets, which the set guards.
 	hubID      int64
@@ -47,6 +48,11 @@ const (
 	// lateSlacks is after how many of that an answer is so late that the
 	// request may have taken longer.
 	lateSlacks = 5
+	// fewPart of the quota, but fewest at the least, goes to a portal of
+	// which nothing is known. The rest waits for the first answer, if that
+	// comes within lateSlacks.
+	fewPart = 20
+	fewest  = 5
 )
 
 func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
@@ -59,13 +65,13 @@ func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
 }
 
 // acquire lets a request go at once, if it may.
-func (b *bucket) acquire(now int64, lane Lane) (ticket Ticket, ok bool) {
+func (b *bucket) acquire(now int64, r *Request) (ticket Ticket, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.free(lane) || b.readyAt(lane) > now {
+	if !b.free(r.Lane) || b.readyAt(r.Lane, r.Again, now+int64(r.Wait)) > now {
 		return Ticket{}, false
 	}
-	return b.send(now, lane), true
+	return b.send(now, r.Lane), true
 }
 
 // free reports whether nobody is in front of a request that comes now.
@@ -81,63 +87,74 @@ func (b *bucket) batchIsNext() bool {
 	return b.queues[Batch].n > 0 && b.credit >= batchTurn-1
 }
 
-// readyAt is when the next request of a lane may go, without regard to
-// evenness.
-func (b *bucket) readyAt(lane Lane) int64 {
-	count, slots := b.count, b.share.limit()
+// readyAt is when a request of a lane that waits until the given time may go,
+// without regard to evenness, after it was let go again times before.
+func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
+	count, less := b.count, 0
 	if lane == Batch && b.credit < batchTurn-1 {
 		count -= count / headroomPart
-		slots -= slots / headroomPart
+		less = b.share.limit() / headroomPart
 	}
-	at := max(b.gate.until, b.share.paceAt(b.sends.next))
-	if b.share.span == b.per {
-		return max(at, b.sends.freeAt(min(count, slots), b.per))
+	at := b.gate.until
+	if b.cold > at && until > b.cold && b.sends.next-b.coldFrom >= uint64(max(b.count/fewPart, fewest)) {
+		at = b.cold
 	}
-	return max(at, b.sends.freeAt(count, b.per), b.sends.freeAt(slots, b.share.span))
+	if !b.share.shared && b.share.span == b.per {
+		return max(at, b.sends.freeAt(min(count, b.share.max-less), b.per))
+	}
+	return max(at, b.sends.freeAt(count, b.per), b.share.freeAt(&b.sends, less, again))
 }
 
 // send lets a request go.
 func (b *bucket) send(now int64, lane Lane) Ticket {
+	if b.sends.next == 0 || now-b.last > memory*b.share.span {
+		b.cold, b.coldFrom = now+lateSlacks*b.slack, b.sends.next
+	}
 	b.last = now
 	if lane == Batch {
 		b.credit = 0
 	} else if b.credit < batchTurn {
 		b.credit++
 	}
+	b.share.sending(&b.sends, now)
 	seq := b.sends.add(now+b.slack, max(b.count, b.share.max), now-max(b.per, b.share.span))
 	return Ticket{bucket: b, seq: seq, sent: now}
 }
 
-// queue has a request wait for its turn, unless that cannot come in time. The
-// result is one of the three.
+// queue has a request wait for its turn, unless that could not come in time
+// even if nobody were ahead: those who are may give up. The result is one of
+// the three.
 func (b *bucket) queue(now int64, r *Request) (Ticket, *waiter, *Refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.share.forget(now)
 	if probe, refusal := b.gate.shut(now); refusal != nil {
 		return Ticket{}, nil, refusal
-	} else if probe || b.free(r.Lane) && b.readyAt(r.Lane) <= now {
+	} else if probe || b.free(r.Lane) && b.readyAt(r.Lane, r.Again, now+int64(r.Wait)) <= now {
 		return b.send(now, r.Lane), nil, nil
 	}
-	ahead, until := b.ahead(r), now+int64(r.Wait)
-	if r.Wait <= 0 || b.placeAt(ahead)-b.slack > until {
-		return Ticket{}, nil, b.refuse(now, ahead)
+	until := now + int64(r.Wait)
+	if r.Wait <= 0 || b.placeAt(0)-b.slack > until {
+		return Ticket{}, nil, b.refuse(now, b.ahead(r))
 	}
-	w := &waiter{until: until, done: make(chan outcome, 1)}
-	b.queues[r.Lane].push(w, r.Again)
+	if b.cold <= now {
+		b.cold = 0
+	}
+	w := &waiter{until: until, again: r.Again, done: make(chan outcome, 1)}
+	b.queues[r.Lane].push(w, r.Again > 0)
 	b.pump(now)
 	return Ticket{}, w, nil
 }
 
-// ahead is how many requests go before r, at the least.
+// ahead is how many requests would go before r.
 func (b *bucket) ahead(r *Request) int {
 	interactive, batch := b.queues[Interactive].n, b.queues[Batch].n
 	switch {
-	case r.Lane == Batch && r.Again:
+	case r.Lane == Batch && r.Again > 0:
 		return min(interactive, batchTurn-1)
 	case r.Lane == Batch:
 		return min(batch*batchTurn, batch+interactive)
-	case r.Again:
+	case r.Again > 0:
 		return 0
 	}
 	return interactive + min(batch, interactive/(batchTurn-1))
@@ -150,30 +167,46 @@ func (b *bucket) placeAt(ahead int) int64 {
 }
 
 func (b *bucket) refuse(now int64, ahead int) *Refusal {
-	at := max(b.placeAt(ahead), b.sends.freeFor(b.share.limit(), b.share.span, ahead), b.share.paceAt(b.sends.next))
+	at := max(b.placeAt(ahead), b.sends.freeFor(b.share.limit(), b.share.span, ahead))
 	return &Refusal{Policy: b.policy, RetryAfter: time.Duration(max(at-now, int64(time.Millisecond)))}
 }
 
 // pump lets go who may, and sets the timer for the next.
 func (b *bucket) pump(now int64) {
+	if b.cold > 0 && b.cold <= now {
+		b.thaw()
+	}
 	for {
 		lane, w := b.next()
 		if w == nil {
 			return
 		}
-		at := b.releaseAt(lane)
+		at := b.releaseAt(lane, w)
 		if at > now {
 			b.wake(time.Duration(at - now))
 			return
 		}
 		b.queues[lane].remove(w)
+		last := b.paced(at)
 		w.done <- outcome{ticket: b.send(now, lane)}
-		// Timers are late. Counting from when it was time keeps that from
-		// adding up.
-		b.last = max(at, now-b.slack)
-		b.jitter = rand.Int64N(min(b.spacing(), b.slack) + 1)
+		b.atOnce = max(b.atOnce-1, 0)
+		b.last = max(last, now-b.slack)
 	}
 }
+
+// thaw ends the time in which nothing is known. Those who have waited for
+// that need not be let go evenly, as far as there is much left.
+func (b *bucket) thaw() {
+	if b.cold == 0 {
+		return
+	}
+	b.cold, b.atOnce = 0, b.waiting()
+	if b.share.shared {
+		b.atOnce = min(b.atOnce, int(b.share.ceiling/2))
+	}
+}
+
+func (b *bucket) waiting() int { return b.queues[Interactive].n + b.queues[Batch].n }
 
 // next is the waiter whose turn it is.
 func (b *bucket) next() (Lane, *waiter) {
@@ -196,54 +229,6 @@ func (b *bucket) wake(d time.Duration) {
 	})
 }
 
-// releaseAt is when the next waiter, who is of the given lane, is let go:
-// evenly after the last, or earlier if somebody's patience would end.
-func (b *bucket) releaseAt(lane Lane) int64 {
-	ready := b.readyAt(lane)
-	even := b.last + b.spacing()
-	if b.share.shared {
-		even = max(even, ready+b.jitter)
-	} else {
-		// A place stays free, as a door for others: they could not get in
-		// otherwise, and nobody would know of them.
-		ready = max(ready, b.sends.freeAt(b.count-b.count/reservePart, b.per))
-	}
-	if even <= ready {
-		return ready
-	}
-	from := max(ready, b.last)
-	return max(ready, min(even, from+b.squeeze(from)))
-}
-
-// spacing is the time between two requests that keeps the rate even, less a
-// tenth, so that what was missed can be made up for. Of a shared limit the
-// spacing is still less, because it would keep a bucket from making use of
-// slots that it has just got.
-func (b *bucket) spacing() int64 {
-	even := b.per * 9 / int64(10*b.count)
-	if !b.share.shared {
-		return max(even, b.share.span*9/int64(10*b.share.max))
-	}
-	return max(even, b.share.span*6/int64(10*b.share.limit()))
-}
-
-// maxSqueezed is how many waiters are looked at for their patience.
-const maxSqueezed = 1000
-
-// squeeze is the widest even spacing after from that serves every waiter in
-// time.
-func (b *bucket) squeeze(from int64) int64 {
-	margin := b.per / 1000
-	place, least := int64(1), b.per
-	for lane := range b.queues {
-		for w := b.queues[lane].head; w != nil && place <= maxSqueezed; w = w.next {
-			least = min(least, (w.until-margin-from)/place)
-			place++
-		}
-	}
-	return max(least, 0)
-}
-
 // leave takes a waiter out whose patience has ended, or who is gone. ok is
 // false if its outcome is there already.
 func (b *bucket) leave(w *waiter, lane Lane) (refusal *Refusal, ok bool) {
@@ -262,7 +247,7 @@ func (b *bucket) leave(w *waiter, lane Lane) (refusal *Refusal, ok bool) {
 func (b *bucket) soon(w *waiter, lane Lane, d int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return w.queued && b.readyAt(lane) <= b.limiter.now()+d
+	return w.queued && b.readyAt(lane, w.again, w.until) <= b.limiter.now()+d
 }
 
 // answered takes in an answer that was not a refusal.
@@ -275,15 +260,17 @@ func (b *bucket) answered(t Ticket, usage Usage) {
 		b.share.late(now)
 	}
 	b.gate.passed(t.seq)
-	waiting := b.queues[Interactive].n + b.queues[Batch].n
 	if usage == (Usage{}) {
 		b.share.grow()
 	} else {
-		b.share.learn(&b.sends, sight{now: now, sent: t.sent, seq: t.seq, usage: usage, contended: t.Waited > 0 || waiting > 0})
+		more := b.share.learn(&b.sends, sight{now: now, sent: t.sent, seq: t.seq, usage: usage})
+		// New slots can be used at once.
+		if more > 0 && b.share.shared {
+			b.last -= int64(more * float64(b.spacing()))
+		}
 	}
-	if waiting > 0 {
-		b.pump(now)
-	}
+	b.thaw()
+	b.pump(now)
 }
 
 // limited takes in a refusal.
@@ -292,6 +279,7 @@ func (b *bucket) limited(t Ticket, limited Limited) {
 	defer b.mu.Unlock()
 	now := b.limiter.now()
 	b.sends.answered(t.seq, now)
+	b.cold = 0
 	if limited.Daily() {
 		refusal := b.gate.daily(now, b.sends.next, limited.RetryAfter)
 		for lane := range b.queues {
@@ -303,7 +291,7 @@ func (b *bucket) limited(t Ticket, limited Limited) {
 		return
 	}
 	if limited.Policy == b.policy || limited.Policy == "" {
-		b.share.full(&b.sends, now, t.seq)
+		b.share.full(&b.sends, sight{now: now, sent: t.sent, seq: t.seq})
 	}
 	b.gate.close(now, t.seq, b.sends.next, b.pause(limited), b.share.span/4, limited.RetryAfter)
 	b.pump(now)
@@ -341,5 +329,5 @@ func (b *bucket) headroom(now int64) (part float64, ok bool) {
 func (b *bucket) idle(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.gate.until <= now && b.queues[Interactive].n+b.queues[Batch].n == 0
+	return b.gate.until <= now && b.waiting() == 0
 }

@@ -17,13 +17,18 @@
 // # Below the quota
 //
 // Nobody waits. Any number of requests may go out at once, as long as the
-// rolling window has room for them.
+// rolling window has room for them. There is one exception: of a burst for a
+// portal of which nothing was heard for some windows, a twentieth goes at once
+// and the rest with the first answer, or when a tenth of Per has passed. Others
+// may be using all there is, and would have the whole burst refused.
 //
 // # At the quota
 //
 // Requests wait in the order of their arrival and are let go evenly, one
-// after each Per/Count, or faster where somebody's patience would end. One
-// whose patience ends before a place can be free is refused at once.
+// after each Per/Count, or faster where somebody's patience would end. None is
+// refused before its patience ends, whoever is in front of it, because they may
+// give up. Only one that does not wait, or for which there is no place in time
+// even if all others give up, is refused at once.
 //
 // No span of time of the length Per ever has more than Count requests in it.
 // HubSpot counts a request when it arrives there, which is somewhere between
@@ -34,13 +39,23 @@
 //
 // HubSpot says with each answer how much of the quota is left. What is used
 // and not ours is somebody else's: another sidecar, or another program with
-// the same app. From then on a bucket holds on to a number of places (its
-// slots) and corrects it with every answer: it grows with what is left beyond
-// a small reserve, and shrinks in proportion to itself. What is left is the
-// same for all who look, so sidecars that want more than there is end up with
-// equal numbers of slots; what they reserve, and the slots that are between
-// two uses, keep them from running into each other. A newcomer starts with a
-// twentieth of the quota at the least.
+// the same app. From then on a bucket holds on to a number of places, its
+// slots, which follow from what is left, smoothed over some windows:
+//
+//	slots = floor · exp(left / step)
+//
+// What is left is the same for all who look, so sidecars that want more than
+// there is come to the same number of slots, whatever they started with. The
+// more a bucket has, the more it leaves: with too many slots in all, nothing is
+// left and all of them shrink, the larger ones first. The exponential makes an
+// error in what is left weigh the same for many slots as for few. Two sidecars
+// leave about 4 % of the quota, five 2 %.
+//
+// Slots that are not used do not become more, so who wants little is not
+// counted for more. A slot that is used again takes nothing from others. To
+// take more than it had, a bucket keeps to its part of what HubSpot told last
+// is left; only if it has less than half of its slots does it try its luck, at
+// long intervals. So a newcomer gets in, and a 429 is rare.
 //
 // Search tells nothing in headers. There, only a 429 shows that somebody else
 // is at work: the slots are cut by a third and grow back slowly.

@@ -59,11 +59,13 @@ type Request struct {
 	// Lane is its urgency.
 	Lane Lane
 	// Wait is how long it can wait, to within a fiftieth of the quota's
-	// span; 0 or less does not wait. The context's deadline counts as well.
+	// span; 0 or less does not wait. It is not refused before that time is
+	// over, unless it is certain that there is no place in it. The context's
+	// deadline counts as well.
 	Wait time.Duration
-	// Again is set for a request that was let go before and not processed.
-	// It goes to the front of its lane.
-	Again bool
+	// Again is how often it was let go before and not processed. If it was,
+	// it goes to the front of its lane.
+	Again int
 }
 
 // Refusal is the error of a request for which there is no place in time.
@@ -93,7 +95,7 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
 	default:
 		return Ticket{}, nil
 	}
-	if ticket, ok := b.acquire(now, r.Lane); ok {
+	if ticket, ok := b.acquire(now, &r); ok {
 		return ticket, nil
 	}
 	if deadline, ok := ctx.Deadline(); ok {

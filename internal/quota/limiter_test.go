@@ -173,6 +173,132 @@ func TestMaxWait(t *testing.T) {
 	})
 }
 
+// TestNobodyIsRefusedForThoseAhead has a request wait behind more than can
+// come in its time: they may give up.
+func TestNobodyIsRefusedForThoseAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(1, time.Second)
+		use(t, l, quota.Request{HubID: 1})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if _, err := l.Acquire(ctx, quota.Request{HubID: 1, Wait: time.Hour}); !errors.Is(err, context.Canceled) {
+					t.Errorf("who gives up: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		begun := time.Now()
+		wait := func(patience time.Duration) (took time.Duration, err error) {
+			_, err = l.Acquire(t.Context(), quota.Request{HubID: 1, Wait: patience})
+			return time.Since(begun), err
+		}
+		wg.Go(func() {
+			if took, err := wait(2500 * time.Millisecond); err != nil || took > 2500*time.Millisecond {
+				t.Errorf("with those ahead gone: %v after %v", err, took)
+			}
+		})
+		wg.Go(func() {
+			took, err := wait(1200 * time.Millisecond)
+			if refusal(t, err); took < 1200*time.Millisecond {
+				t.Errorf("refused after %v of 1.2s", took)
+			}
+		})
+		wg.Go(func() {
+			took, err := wait(500 * time.Millisecond)
+			if refusal(t, err); took > 0 {
+				t.Errorf("waited %v for a place that is not free before a second", took)
+			}
+		})
+		time.Sleep(800 * time.Millisecond)
+		cancel()
+		wg.Wait()
+	})
+}
+
+// TestEvennessInALongQueue has more requests wait than can be served.
+func TestEvennessInALongQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(10, time.Second)
+		for range 10 {
+			use(t, l, quota.Request{HubID: 1})
+		}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		var times []time.Duration
+		begun := time.Now()
+		for range 100 {
+			wg.Go(func() {
+				_, err := l.Acquire(t.Context(), quota.Request{HubID: 1, Wait: 5 * time.Second})
+				mu.Lock()
+				defer mu.Unlock()
+				if took := time.Since(begun); err == nil {
+					times = append(times, took)
+				} else if refusal(t, err); took < 5*time.Second {
+					t.Errorf("refused after %v", took)
+				}
+			})
+		}
+		wg.Wait()
+		if len(times) < 38 {
+			t.Errorf("%d of 100 were served in five seconds", len(times))
+		}
+		for i := 1; i < 30; i++ {
+			if gap := times[i] - times[i-1]; gap < 75*time.Millisecond || gap > 300*time.Millisecond {
+				t.Errorf("request %d was let go %v after the one before", i, gap)
+			}
+		}
+	})
+}
+
+// TestUnknownPortal has a burst for a portal of which nothing is known, with
+// and without the time to wait for the first answer.
+func TestUnknownPortal(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wait, slowest time.Duration
+		answer        bool
+	}{
+		"first answer":    {time.Minute, 600 * time.Millisecond, true},
+		"no answer":       {time.Minute, time.Second, false},
+		"no time":         {0, 0, false},
+		"hardly any time": {50 * time.Millisecond, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(110, 10*time.Second)
+				var mu sync.Mutex
+				var wg sync.WaitGroup
+				atOnce, slowest, begun := 0, time.Duration(0), time.Now()
+				for range 30 {
+					wg.Go(func() {
+						ticket, err := l.Acquire(t.Context(), quota.Request{HubID: 1, Wait: tc.wait})
+						if err != nil {
+							t.Errorf("below the quota: %v", err)
+							return
+						}
+						took := time.Since(begun)
+						mu.Lock()
+						if took == 0 {
+							atOnce++
+						}
+						slowest = max(slowest, took)
+						mu.Unlock()
+						time.Sleep(100 * time.Millisecond)
+						if tc.answer {
+							ticket.Answered(quota.Usage{Max: 110, Remaining: 100, Per: 10 * time.Second})
+						}
+					})
+				}
+				wg.Wait()
+				if atOnce < 5 || slowest > tc.slowest+10*time.Millisecond {
+					t.Errorf("%d at once, the slowest after %v", atOnce, slowest)
+				}
+			})
+		})
+	}
+}
+
 func TestWhoGivesUpFreesItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(1, time.Second)

@@ -7,6 +7,8 @@ type waiter struct {
 	// done gets the outcome once.
 	done   chan outcome
 	queued bool
+	// again is how often it was let go before.
+	again int
 
 	prev, next *waiter
 }

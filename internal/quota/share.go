@@ -1,13 +1,16 @@
 package quota
 
+import "math"
+
 // share is what a bucket knows of others that use the same limit, and how
 // much of it this process takes.
 type share struct {
 	// max in span is the limit as HubSpot announces it, or as configured.
 	max  int
 	span int64
-	// told is set once HubSpot has announced it.
-	told bool
+	// told is set once HubSpot has announced it, mute if it has answered and
+	// never did.
+	told, mute bool
 
 	// shared is set while there is a sign of others; seen is when the last
 	// one was.
@@ -17,32 +20,50 @@ type share struct {
 	// requests later than we think. The last one was at latest.
 	lates  int
 	latest int64
-	// slots is how many requests in span this bucket may have, while
-	// shared.
+
+	// slots is how many requests in span this bucket may have, while shared.
 	slots float64
-	// After infoAt, when HubSpot last told what is left after the request
-	// infoSeq, ahead more requests may go at once; then one for each span
-	// divided by slots, until HubSpot tells again.
+	// left is what HubSpot says is left, smoothed: slots follow from it.
+	left float64
+	// What HubSpot told last was after the request infoSeq, at infoAt. What
+	// we had by then and our part of what was left make the ceiling. Beyond
+	// it, lack requests in a span may try their luck; probes of them have.
 	infoSeq uint64
 	infoAt  int64
-	ahead   float64
+	ceiling float64
+	lack    float64
+	probes  int
 }
 
-// The controller's constants. They were found by simulation: see the tests
-// of fairness.
+// The controller's constants. They were found by simulation: see TestShares.
 const (
-	// reservePart of the limit is left free, but at least one request.
-	reservePart = 100
 	// floorPart of the limit is what a bucket takes in any case.
-	floorPart = 20
-	// gain is how much of what is left beyond the reserve is taken at once.
+	floorPart = 30
+	// stepPart of the limit more of it left makes the slots e times as many.
+	stepPart = 70
+	// smoothing is over how many spans what is left is smoothed; one answer
+	// stands for at most a heldPart of a span.
+	smoothing = 3
+	heldPart  = 10
+	// entry is where between the least and the most, on the scale of what is
+	// left, a bucket that is new begins.
+	entry = 0.5
+	// claim bounds the part of what is left that a bucket takes at once, as
+	// one that sees others for the first time sees few of them.
+	claim = 0.35
+	// keep is how much has to be left so that one more can be taken.
+	keep = 2
+	// spare is how many slots can be between two uses while all are used.
+	spare = 2
+	// probing is which part of its slots a bucket gets by trying its luck, if
+	// need be.
+	probing = 0.5
+	// caution is how many times the pause before that is doubled with each
+	// refusal of a request.
+	caution = 2
+	// gain and cut change the slots where HubSpot does not tell what is left.
 	gain = 0.35
-	// yield is which part of its part of the limit a bucket gives up with
-	// each answer.
-	yield = 2
-	// maxStep is how many slots are taken with one answer at the most: what
-	// is left may be what others are about to use again.
-	maxStep = 2
+	cut  = 2.0 / 3
 	// memory is for how many spans a sign of others is believed if nothing
 	// is heard since.
 	memory = 6
@@ -56,23 +77,46 @@ func (s *share) limit() int {
 	return int(s.slots)
 }
 
-func (s *share) floor() float64 { return float64(max(1, s.max/floorPart)) }
+func (s *share) floor() float64 { return max(1, float64(s.max)/floorPart) }
 
-func (s *share) clamp(slots float64) float64 {
-	return min(max(slots, s.floor()), float64(s.max))
+// step is the difference in what is left that makes the slots e times as
+// many. HubSpot tells whole requests, so much less than one is of no use.
+func (s *share) step() float64 { return max(0.5, float64(s.max)/stepPart) }
+
+// slotsFor is how many slots a bucket takes that sees so much left, and
+// leftFor the inverse: the more a bucket has, the more it wants to see left.
+func (s *share) slotsFor(left float64) float64 {
+	return min(s.floor()*math.Exp(left/s.step()), float64(s.max))
 }
 
-// paceAt is when another request may go, as far as what HubSpot told last
-// allows. next is the number of the request.
-func (s *share) paceAt(next uint64) int64 {
-	if !s.shared || !s.told || next <= s.infoSeq {
-		return 0
+func (s *share) leftFor(slots float64) float64 {
+	return s.step() * math.Log(max(slots/s.floor(), 1))
+}
+
+// plenty is how much left makes for all the slots there are.
+func (s *share) plenty() float64 { return s.leftFor(float64(s.max)) }
+
+// freeAt is when there is a slot for another request. less of them are not
+// for it. A request that was refused again times tries its luck after longer
+// pauses, because it has only so many tries.
+func (s *share) freeAt(log *sendLog, less int, again int) int64 {
+	at := log.freeAt(max(s.limit()-less, 1), s.span)
+	if !s.shared || s.mute {
+		return at
 	}
-	beyond := float64(next-s.infoSeq) - s.ahead
-	if beyond <= 0 {
-		return 0
+	safe := log.freeAt(max(int(s.ceiling)-less, 1), s.span)
+	if s.lack > 0 {
+		pause := float64(s.span) / s.lack * float64(int(1)<<min(caution*again, 10))
+		safe = min(safe, s.infoAt+int64(float64(s.probes+1)*pause))
 	}
-	return s.infoAt + int64(beyond*float64(s.span)/s.slots)
+	return max(at, safe)
+}
+
+// sending notes that a request goes now.
+func (s *share) sending(log *sendLog, now int64) {
+	if s.shared && !s.mute && log.freeAt(max(int(s.ceiling), 1), s.span) > now {
+		s.probes++
+	}
 }
 
 // forget drops a sign of others that is too old.
@@ -93,13 +137,15 @@ type sight struct {
 	now, sent int64
 	seq       uint64
 	usage     Usage
-	// contended is set if requests wait, or this one did.
-	contended bool
 }
 
-// learn takes in what HubSpot tells of its limit.
-func (s *share) learn(log *sendLog, v sight) {
-	s.max, s.span, s.told = v.usage.Max, int64(v.usage.Per), true
+// learn takes in what HubSpot tells of its limit, and returns how many slots
+// more there are for it.
+func (s *share) learn(log *sendLog, v sight) (more float64) {
+	s.max, s.span, s.told, s.mute = v.usage.Max, int64(v.usage.Per), true, false
+	if v.seq < log.first() {
+		return 0
+	}
 	// All that HubSpot can have counted of ours: what was sent after this
 	// request may have arrived before it.
 	own := log.since(v.sent - s.span)
@@ -107,52 +153,68 @@ func (s *share) learn(log *sendLog, v sight) {
 	if v.now-s.latest > 2*s.span {
 		s.lates = 0
 	}
+	left, mine, before := float64(v.usage.Remaining), s.mine(log, v), s.slots
 	switch {
 	case others > s.lates:
-		s.seen = v.now
-		if !s.shared {
-			s.shared, s.slots = true, float64(s.max)
-		}
+		s.begin(v.now, left, mine)
 	case s.shared && v.now-s.seen > s.span:
 		s.shared = false
 	}
 	if !s.shared || v.seq < s.infoSeq {
-		return
+		return 0
 	}
-	s.adjust(log, v)
+	s.adjust(v, left, mine)
+	return s.slots - before
 }
 
-func (s *share) adjust(log *sendLog, v sight) {
+// mine is how much of the limit was ours when HubSpot got the request.
+func (s *share) mine(log *sendLog, v sight) float64 {
 	after := int(log.next - 1 - v.seq)
-	mine := max(log.since(v.now-s.span)-after, 1)
-	left := float64(v.usage.Remaining)
-	others := max(v.usage.Max-v.usage.Remaining-mine, 1)
-	reserve := max(1, float64(s.max)/reservePart)
+	return float64(max(log.since(min(log.at(v.seq), v.now)-s.span)-after, 1))
+}
 
+// part is our part of what is used.
+func (s *share) part(left, mine float64) float64 {
+	return mine / max(float64(s.max)-left, mine+1)
+}
+
+// begin notes a sign of others. At the first one, a bucket keeps what it has,
+// with its part of what is left.
+func (s *share) begin(now int64, left, mine float64) {
+	s.seen = now
+	if s.shared {
+		return
+	}
+	s.shared, s.infoAt = true, now
+	s.left = max(s.leftFor(mine+left*min(s.part(left, mine), claim)), s.plenty()*entry)
+	s.slots = s.slotsFor(s.left)
+}
+
+// adjust takes in how much is left, while mine of the limit was ours.
+func (s *share) adjust(v sight, left, mine float64) {
+	target := min(left, s.plenty())
+	// What is left says nothing of slots that are not used.
+	if target < s.left || mine >= s.slots-spare {
+		held := min(float64(v.now-s.infoAt)/float64(s.span), 1.0/heldPart)
+		s.left += -math.Expm1(-held/smoothing) * (target - s.left)
+		if surplus := (left - s.plenty()) * min(s.part(left, mine), claim); surplus > 0 {
+			s.left = max(s.left, s.leftFor(mine+surplus))
+		}
+	}
+	s.slots = s.slotsFor(s.left)
+	s.infoSeq, s.infoAt, s.probes = max(s.infoSeq, v.seq), v.now, 0
+	s.lack = probing*s.slots - mine
 	// Of what is left, the others will take as large a part as they have of
 	// what is used; while much is left, that does not matter.
-	s.ahead = max(left*float64(mine)/float64(mine+others), left-float64(s.max)/2)
-	ceiling := float64(mine) + s.ahead
-	if left > reserve {
-		ceiling = max(ceiling, float64(mine)+max(1, gain*(left-reserve)))
+	s.ceiling = mine
+	if left >= keep {
+		s.ceiling += max(1, left*s.part(left, mine), left-float64(s.max)/2)
 	}
-	if v.contended {
-		// With more requests on their way, more answers tell of the same
-		// state, so each has less weight.
-		weight := min(gain, 2*gain/float64(1+after))
-		s.slots += min(weight*(left-reserve), maxStep) - yield*s.slots/float64(s.max)
-		s.slots = min(s.slots, ceiling)
-	} else {
-		s.slots = ceiling
-	}
-	s.slots = s.clamp(s.slots)
-	s.infoSeq, s.infoAt = v.seq, v.now
-	s.ahead = max(s.ahead, 1)
 }
 
 // grow is learn for an answer that tells nothing, as those of search do.
 func (s *share) grow() {
-	if !s.shared || s.told {
+	if s.mute = !s.told; !s.mute || !s.shared {
 		return
 	}
 	s.slots += gain / s.slots
@@ -161,18 +223,16 @@ func (s *share) grow() {
 	}
 }
 
-// full takes in that HubSpot refused a request because the limit is used up:
-// what the bucket has in the window is all that it has.
-func (s *share) full(log *sendLog, now int64, seq uint64) {
-	after := int(log.next - 1 - seq)
-	mine := float64(log.since(now-s.span) - after - 1)
-	if !s.shared {
-		s.slots = float64(s.max)
+// full takes in that HubSpot refused a request because the limit is used up.
+func (s *share) full(log *sendLog, v sight) {
+	if v.seq < log.first() {
+		return
 	}
-	if !s.told {
-		mine = min(mine, s.slots*2/3)
+	mine := s.mine(log, v) - 1
+	s.begin(v.now, 0, mine)
+	if s.mute {
+		s.slots = max(1, s.slots*cut)
+		return
 	}
-	s.slots = s.clamp(min(s.slots, mine))
-	s.shared, s.seen = true, now
-	s.infoSeq, s.infoAt, s.ahead = max(s.infoSeq, seq), now, 0
+	s.adjust(v, 0, mine)
 }

@@ -88,7 +88,7 @@ func (c *client) call(ctx context.Context, r quota.Request) error {
 		if try == 3 {
 			return errors.New("refused three times")
 		}
-		r.Again, r.Wait = true, time.Until(deadline)
+		r.Again, r.Wait = try, time.Until(deadline)
 	}
 }
 
