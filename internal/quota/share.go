@@ -153,17 +153,17 @@ func (s *share) learn(log *sendLog, v sight) (more float64) {
 	if v.now-s.latest > 2*s.span {
 		s.lates = 0
 	}
-	left, mine, before := float64(v.usage.Remaining), s.mine(log, v), s.slots
+	left, before := float64(v.usage.Remaining), s.slots
 	switch {
 	case others > s.lates:
-		s.begin(v.now, left, mine)
+		s.begin(v.now, left, s.mine(log, v))
 	case s.shared && v.now-s.seen > s.span:
 		s.shared = false
 	}
 	if !s.shared || v.seq < s.infoSeq {
 		return 0
 	}
-	s.adjust(v, left, mine)
+	s.adjust(v, left, s.mine(log, v))
 	return s.slots - before
 }
 
