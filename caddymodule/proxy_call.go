@@ -24,6 +24,8 @@ type call struct {
 	target target
 	token  connection.Token
 	pacing pacing
+	// inbound is the request that waits for quota.
+	inbound *http.Request
 
 	// tries counts how often HubSpot was asked, and received is the status
 	// of its answer.

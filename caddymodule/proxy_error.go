@@ -41,7 +41,7 @@ func (c *call) explain(ctx context.Context) error {
 	}
 	aboutUser := errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected)
 	if c.tries > 0 && !aboutUser {
-		return upstreamError(err)
+		return upstreamError(err, c.connected)
 	}
 	e := connectionError(c.proxy.hub, c.user, err)
 	c.proxy.hub.addInstallLink(ctx, e, c.caller, c.user)
@@ -58,9 +58,10 @@ func unreadable(what string, err error) error {
 	return apierror.Wrap(apierror.BadRequest, sentence(errors.New(what+" broke off")), err)
 }
 
-// upstreamError maps an error on the way to HubSpot or back.
-func upstreamError(err error) *apierror.Error {
-	if _, ok := errors.AsType[reverseproxy.DialError](err); ok {
+// upstreamError maps an error on the way to HubSpot or back. connected is set
+// if there was a connection.
+func upstreamError(err error, connected bool) *apierror.Error {
+	if _, ok := errors.AsType[reverseproxy.DialError](err); ok || !connected && !isCertificateError(err) {
 		return apierror.Wrap(apierror.UpstreamUnreachable, "No connection to HubSpot's API could be made. The request was not sent.", err)
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {

@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -75,7 +77,7 @@ func (c *call) takePlace(ctx context.Context) (quota.Ticket, error) {
 	begun := time.Now()
 	ticket, err := c.proxy.hub.limiter.Acquire(ctx, quota.Request{
 		HubID: c.token.HubID, Class: c.pacing.class, Lane: c.pacing.lane,
-		Wait: c.pacing.until.Sub(begun), Again: c.tries,
+		Wait: c.pacing.until.Sub(begun), Again: c.tries, Before: c,
 	})
 	if err == nil && ticket.Waited == 0 {
 		return ticket, nil
@@ -95,6 +97,25 @@ func (c *call) takePlace(ctx context.Context) (quota.Ticket, error) {
 		err = apierror.NewRateLimited(refusal.Policy, refusal.RetryAfter)
 	}
 	return ticket, err
+}
+
+// BeginsToWait reads the body before the request waits for quota: the server
+// finds out that a client has gone only once there is nothing left to read. One
+// that is too long to be kept, or of unknown length, is left alone, as is one
+// that the client holds back until it is asked for it.
+func (c *call) BeginsToWait() {
+	r := c.inbound
+	if r.Body == nil || r.ContentLength <= 0 || r.ContentLength > maxKept || c.tries > 0 || r.Header.Get("Expect") != "" {
+		return
+	}
+	content := make([]byte, r.ContentLength)
+	n, err := io.ReadFull(r.Body, content)
+	read := *r
+	read.Body = &peekedBody{
+		Reader: io.MultiReader(bytes.NewReader(content[:n]), &failedReader{r.Body, err}),
+		Closer: r.Body,
+	}
+	c.inbound = &read
 }
 
 // settle tells the quota what came of a try. connected is set if the request

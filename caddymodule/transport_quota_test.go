@@ -92,6 +92,61 @@ func TestQuotaIsKept(t *testing.T) {
 	}
 }
 
+// TestReloadKeepsLimiters: what shapes a limiter decides whether a reload
+// keeps it.
+func TestReloadKeepsLimiters(t *testing.T) {
+	base := hubspotCaddyfile("", authAndProxy)
+	for _, tc := range []struct {
+		name, text string
+		same       bool
+	}{
+		{"nothing", base, true},
+		{"the refresh quota", strings.Replace(base, "client_id ", "refresh_quota 20 1s\n client_id ", 1), true},
+		{"the proxy's settings", strings.Replace(base, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1), true},
+		{"the quota", withQuota(base, "50 10s"), false},
+		{"the search quota", strings.Replace(base, "client_id ", "search_quota 4 1s\n client_id ", 1), false},
+		{"the client id", strings.Replace(base, "{env.HUBSPOT_CLIENT_ID}", "another-client", 1), false},
+		{"the API", strings.Replace(base, "api       SANDBOX", "api https://api.hubapi.com", 1), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := startCaddy(t, base)
+			before := hub(h).limiter
+			if err := h.Load(tc.text); err != nil {
+				t.Fatal(err)
+			}
+			if same := hub(h).limiter == before; same != tc.same {
+				t.Errorf("same limiter: %v, want %v", same, tc.same)
+			}
+			h.WaitFor("the pool to hold one limiter", func() bool { return pooled()["quota"] == 1 })
+		})
+	}
+}
+
+// TestWaitersOutliveAReload has a request wait for quota while the config is
+// loaded again.
+func TestWaitersOutliveAReload(t *testing.T) {
+	caddyfile := withQuota(hubspotCaddyfile("", authAndProxy), "1 2s")
+	h := startSandboxed(t, caddyfile)
+	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {
+		t.Fatal(got.Status)
+	}
+	done := make(chan answer, 1)
+	go func() {
+		got, _, _ := h.call("GET", contacts, "")
+		done <- got
+	}()
+	h.WaitFor("the request to be in the queue", func() bool { return waitingForQuota() == 1 })
+	if err := h.Load(strings.Replace(caddyfile, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := soon(t, "the answer", done); got.StatusCode != 200 {
+		t.Errorf("%s %s", got.Status, got.Text)
+	}
+	if s := h.Sandbox.Stats(); s.BeyondQuota != 0 {
+		t.Errorf("%d requests beyond the quota", s.BeyondQuota)
+	}
+}
+
 func TestQuotaOfClientsThatGiveUp(t *testing.T) {
 	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy), "1 1s"))
 	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {

@@ -49,7 +49,9 @@ func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) 
 		closeBody(r)
 		return nil, err
 	}
+	c.inbound = r
 	ticket, err := c.takePlaceWithToken(ctx)
+	r = c.inbound
 	if err != nil {
 		closeBody(r)
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +125,55 @@ func TestRetriesKeepToTheDeadline(t *testing.T) {
 				t.Errorf("HubSpot's own answer did not pass: %s", got.Text)
 			}
 			h.Do(http.MethodDelete, h.SandboxURL+"/_sandbox/faults", nil)
+		})
+	}
+}
+
+// TestRetryAfter has HubSpot ask for a pause in each of the ways there are.
+func TestRetryAfter(t *testing.T) {
+	const limited = `{"status":"error","errorType":"RATE_LIMIT","policyName":"TEN_SECONDLY_ROLLING"}`
+	const exempt = "/webhooks-journal/journal/2026-09/latest"
+	for _, tc := range []struct {
+		name, path string
+		status     int
+		header     []string
+		least      time.Duration
+	}{
+		{"423, seconds", contacts, 423, []string{"Retry-After: 1"}, time.Second},
+		{"423, milliseconds", contacts, 423, []string{"Retry-After-Ms: 300"}, 300 * time.Millisecond},
+		{"477, seconds", contacts, 477, []string{"Retry-After: 1"}, time.Second},
+		{"503, a date", contacts, 503, []string{"Date: Mon, 02 Jan 2006 15:04:05 GMT", "Retry-After: Mon, 02 Jan 2006 15:04:06 GMT"}, time.Second},
+		{"524, milliseconds", contacts, 524, []string{"Retry-After-Ms: 300"}, 300 * time.Millisecond},
+		{"429, seconds", contacts, 429, []string{"Retry-After: 1"}, time.Second},
+		{"429, milliseconds", contacts, 429, []string{"Retry-After-Ms: 300"}, 300 * time.Millisecond},
+		{"429, a date", contacts, 429, []string{"Date: Mon, 02 Jan 2006 15:04:05 GMT", "Retry-After: Mon, 02 Jan 2006 15:04:06 GMT"}, time.Second},
+		{"429 of what is not counted", exempt, 429, []string{"Retry-After-Ms: 300"}, 300 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var asked atomic.Int64
+			upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
+				if err := more(); err != nil {
+					return err
+				}
+				answer := jsonAnswer(200, "{}")
+				if asked.Add(1) == 1 {
+					answer = jsonAnswer(tc.status, limited, tc.header...)
+				}
+				_, err := io.WriteString(w, answer)
+				return err
+			})
+			h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+			got, tries, took := h.call("GET", tc.path, "")
+			if got.StatusCode != 200 || tries != "2" || took < tc.least {
+				t.Errorf("%s after %s tries and %v; it takes %v at the least", got.Status, tries, took, tc.least)
+			}
+			// Whoever has less time than that is not kept waiting.
+			asked.Store(0)
+			hub(h).limiter = newTestLimiter(hub(h))
+			got, tries, _ = h.call("GET", tc.path, "", "X-HubSpot-Max-Wait", "100ms")
+			if got.StatusCode != tc.status || tries != "1" || got.Text != limited {
+				t.Errorf("without the time: %s after %s tries: %s", got.Status, tries, got.Text)
+			}
 		})
 	}
 }

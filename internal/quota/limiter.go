@@ -66,6 +66,9 @@ type Request struct {
 	// Again is how often it was let go before and not processed. If it was,
 	// it goes to the front of its lane.
 	Again int
+	// Before, if not nil, is called once before the request begins to wait,
+	// by the goroutine that it belongs to.
+	Before interface{ BeginsToWait() }
 }
 
 // Refusal is the error of a request for which there is no place in time.
@@ -97,6 +100,12 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
 	}
 	if ticket, ok := b.acquire(now, &r); ok {
 		return ticket, nil
+	}
+	if r.Before != nil && r.Wait > 0 {
+		r.Before.BeginsToWait()
+		begun := now
+		now = l.now()
+		r.Wait -= time.Duration(now - begun)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		r.Wait = min(r.Wait, time.Until(deadline))
