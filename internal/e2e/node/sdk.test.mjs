@@ -184,6 +184,73 @@ describe('errors as the SDK raises them', () => {
   });
 });
 
+// The SDK's retries count the first try: with 3, it tries twice more. It waits
+// 10 s after a burst, 1 s after too many searches and 200 ms after a 5xx.
+describe('what the SDK tries again', () => {
+  const retrying = (user, options = {}) => clientFor(user, { numberOfApiCallRetries: 3, ...options }).crm.contacts;
+
+  // useUp makes as many calls as a quota allows. They are not the SDK's, which
+  // holds itself back.
+  const useUp = (count, path, init = {}) => Promise.all(Array.from({ length: count }, () => quickstart.call(path, {
+    ...init, headers: { 'Content-Type': 'application/json', 'X-HubSpot-User': 'acme', 'X-HubSpot-Max-Wait': '0' },
+  })));
+  const impatient = { defaultHeaders: { 'X-HubSpot-User': 'acme', 'X-HubSpot-Max-Wait': '0' } };
+
+  test('500 of HubSpot', async () => {
+    await quickstart.fault({ api: { answer: 'server_error', times: 2 } });
+    const page = await retrying('acme').basicApi.getPage(1);
+    assert.equal(page.results.length, 1);
+  });
+
+  test('500 of HubSpot, each time', async () => {
+    await quickstart.fault({ api: { answer: 'server_error', times: 3 } });
+    const body = await refused(retrying('acme').basicApi.getPage(1), 500);
+    assert.notEqual(body.category, 'SIDECAR');
+  });
+
+  test('502 of the sidecar: the connection to HubSpot breaks', async () => {
+    await quickstart.fault({ api: { drop: 'before', times: 1 } });
+    const create = () => ({ properties: { email: `broken${Math.random()}@example.com` } });
+    const body = await refused(clientFor('acme').crm.contacts.basicApi.create(create()), 502);
+    assert.deepEqual([body.category, body.subCategory], ['SIDECAR', 'upstream_unreachable']);
+    await quickstart.fault({ api: { drop: 'before', times: 1 } });
+    const created = await retrying('acme').basicApi.create(create());
+    await clientFor('acme').crm.contacts.basicApi.archive(created.id);
+  });
+
+  test('429 of HubSpot, after all tries of the sidecar', async () => {
+    await quickstart.fault({ api: { answer: 'rate_limited', policy: 'TEN_SECONDLY_ROLLING', times: 1 } });
+    const begun = Date.now();
+    const page = await retrying('acme', impatient).basicApi.getPage(1);
+    assert.equal(page.results.length, 1);
+    assert.ok(Date.now() - begun >= 10_000, 'the SDK has not waited for a window');
+  });
+
+  test('401 of the sidecar is final', async () => {
+    const begun = Date.now();
+    const body = await refused(retrying('acme', { accessToken: 'not-the-key-of-any-caller' }).basicApi.getPage(1), 401);
+    assert.equal(body.subCategory, 'caller_unauthenticated');
+    assert.ok(Date.now() - begun < 5_000, 'the SDK has tried again');
+  });
+
+  test('429 of the sidecar: too many searches', async () => {
+    const search = (client) => client.searchApi.doSearch({ limit: 1 });
+    await useUp(5, '/crm/objects/2026-09/contacts/search', { method: 'POST', body: '{"limit":1}' });
+    const body = await refused(search(clientFor('acme', impatient).crm.contacts), 429);
+    assert.deepEqual([body.category, body.subCategory, body.policyName], ['SIDECAR', 'rate_limited', 'SECONDLY']);
+    const found = await search(retrying('acme', impatient));
+    assert.equal(found.results.length, 1);
+  });
+
+  test('429 of the sidecar: a burst', async () => {
+    await useUp(110, '/crm/objects/2026-09/contacts?limit=1');
+    const body = await refused(clientFor('acme', impatient).crm.contacts.basicApi.getPage(1), 429);
+    assert.deepEqual([body.category, body.subCategory, body.policyName], ['SIDECAR', 'rate_limited', 'TEN_SECONDLY_ROLLING']);
+    const page = await retrying('acme', impatient).basicApi.getPage(1);
+    assert.equal(page.results.length, 1);
+  });
+});
+
 test('a restart keeps the connections', async () => {
   await quickstart.pause();
   await quickstart.resume();
