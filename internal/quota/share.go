@@ -61,6 +61,8 @@ const (
 	// caution is how many times the pause before that is doubled with each
 	// refusal of a request.
 	caution = 2
+	// longest is in which part of a span a bucket tries its luck in any case.
+	longest = 2
 	// gain and cut change the slots where HubSpot does not tell what is left.
 	gain = 0.35
 	cut  = 2.0 / 3
@@ -105,10 +107,11 @@ func (s *share) freeAt(log *sendLog, less int, again int) int64 {
 		return at
 	}
 	safe := log.freeAt(max(int(s.ceiling)-less, 1), s.span)
+	pause := float64(s.span) / longest * float64(max(again, 1))
 	if s.lack > 0 {
-		pause := float64(s.span) / s.lack * float64(int(1)<<min(caution*again, 10))
-		safe = min(safe, s.infoAt+int64(float64(s.probes+1)*pause))
+		pause = min(pause, float64(s.span)/s.lack*float64(int(1)<<min(caution*again, 10)))
 	}
+	safe = min(safe, s.infoAt+int64(float64(s.probes+1)*pause))
 	return max(at, safe)
 }
 
