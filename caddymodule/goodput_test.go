@@ -141,7 +141,7 @@ func (g goodputRun) throughSidecars(t *testing.T, sidecars int) {
 	if took.Seconds() > g.ideal().Seconds()*(1+g.tolerance) {
 		t.Errorf("took %v, more than %v and %.0f %%", took, g.ideal(), g.tolerance*100)
 	}
-	if sidecars == 1 && beyond > 5 || beyond > int64(g.calls/10) {
+	if beyond > int64(10*(sidecars-1)) {
 		t.Errorf("HubSpot refused %d calls", beyond)
 	}
 }

@@ -1,0 +1,162 @@
+package chaos_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+)
+
+var fullGoodput = flag.Bool("goodput", false, "run TestGoodput with HubSpot's own quota of 110 in 10 s, which takes minutes")
+
+// goodputSidecar starts a sidecar with a store of its own, as on a machine of
+// its own: it has nothing in common with others but the app.
+func goodputSidecar(t *testing.T, binary string, processes *nursery, number int, hubspot *httptest.Server, quota sandbox.Quota) *sidecar {
+	t.Helper()
+	dir, err := shortDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	app := sandbox.DemoApp()
+	s := &sidecar{number: number, nursery: processes, binary: binary, dir: dir}
+	s.env = append(os.Environ(), "CALLER_KEY="+callerKey, "CLIENT_SECRET="+app.ClientSecret.Reveal(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	s.config = fmt.Appendf(nil, `{
+	admin unix/%[1]s/admin.sock
+	persist_config off
+	storage file_system %[1]s/storage
+	hubspot {
+		app hbdev {
+			client_id %[2]s
+			client_secret {env.CLIENT_SECRET}
+			scopes oauth crm.objects.contacts.read
+			redirect_uri http://localhost/hubspot/hbdev/callback
+			quota %[3]d %[4]v
+		}
+		caller chaos {
+			key {env.CALLER_KEY}
+		}
+		endpoints {
+			api %[5]s
+			authorize %[5]s/oauth/authorize
+		}
+	}
+}
+http://localhost {
+	bind unix/%[1]s/site.sock
+	hubspot_auth
+	hubspot_proxy hbdev
+}
+`, dir, app.ClientID, quota.Requests, quota.Interval, hubspot.URL)
+	if err := os.WriteFile(s.path("Caddyfile"), s.config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.transport = unixTransport(s.path("site.sock"))
+	s.admin = &http.Client{Transport: unixTransport(s.path("admin.sock")), Timeout: patience}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.kill)
+	if err := s.waitLive(); err != nil {
+		t.Fatal(err)
+	}
+	if err := connect(s, &appSetup{name: "hbdev"}, &conn{connKey: connKey{"hbdev", "acme"}, hub: sandbox.DemoHubID}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestGoodput has 50 workers call for one portal as fast as they can, through
+// one process and through three that know nothing of each other.
+func TestGoodput(t *testing.T) {
+	calls, quota := 560, sandbox.Quota{Requests: 110, Interval: time.Second}
+	if *fullGoodput {
+		calls, quota = 1000, sandbox.Quota{Requests: 110, Interval: 10 * time.Second}
+	}
+	binary := buildCaddy(t)
+	for _, sidecars := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d processes", sidecars), func(t *testing.T) {
+			testGoodput(t, binary, sidecars, calls, quota)
+		})
+	}
+}
+
+func testGoodput(t *testing.T, binary string, sidecars, calls int, quota sandbox.Quota) {
+	const workers = 50
+	hubspot, err := sandbox.New(sandbox.Options{Quota: quota})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(hubspot)
+	t.Cleanup(server.Close)
+	processes := newNursery()
+	t.Cleanup(processes.close)
+	fleet := make([]*sidecar, sidecars)
+	for i := range fleet {
+		fleet[i] = goodputSidecar(t, binary, processes, i, server, quota)
+	}
+
+	var wg sync.WaitGroup
+	var made, failed atomic.Int64
+	served := make([]atomic.Int64, sidecars)
+	begun := time.Now()
+	for worker := range workers {
+		wg.Go(func() {
+			i := worker % sidecars
+			client := &http.Client{Transport: fleet[i].transport}
+			for made.Add(1) <= int64(calls) {
+				if status, err := callContacts(client); status != http.StatusOK {
+					failed.Add(1)
+					t.Errorf("status %d, %v", status, err)
+					continue
+				}
+				served[i].Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(begun)
+	ideal := time.Duration((calls-1)/quota.Requests) * quota.Interval
+	beyond := hubspot.Stats().BeyondQuota
+	counts := make([]int64, sidecars)
+	for i := range served {
+		counts[i] = served[i].Load()
+	}
+	t.Logf("%d calls by %d workers through %v: %v; ideal %v (%+.1f %%); 429s at clients %d, at sidecars %d", calls, workers, counts,
+		took.Round(time.Millisecond), ideal, 100*(took.Seconds()/ideal.Seconds()-1), failed.Load(), beyond)
+	if !*fullGoodput {
+		return // times on a busy machine prove nothing
+	}
+	if took > ideal*105/100 {
+		t.Errorf("took %v, more than 5 %% beyond %v", took, ideal)
+	}
+	if tolerated := int64(10 * (sidecars - 1)); beyond > tolerated {
+		t.Errorf("HubSpot refused %d calls, more than %d", beyond, tolerated)
+	}
+}
+
+// callContacts makes one call for acme.
+func callContacts(client *http.Client) (status int, err error) {
+	req, err := http.NewRequest(http.MethodGet, "http://localhost/crm/objects/2026-09/contacts?limit=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + callerKey}, "X-Hubspot-User": {"acme"}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, nil
+}
