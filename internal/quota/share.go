@@ -61,7 +61,7 @@ const (
 	// caution is how many times the pause before that is doubled with each
 	// refusal of a request.
 	caution = 2
-	// longest is in which part of a span a bucket tries its luck in any case.
+	// After a span divided by longest it tries its luck in any case.
 	longest = 2
 	// gain and cut change the slots where HubSpot does not tell what is left.
 	gain = 0.35
@@ -101,7 +101,7 @@ func (s *share) plenty() float64 { return s.leftFor(float64(s.max)) }
 // freeAt is when there is a slot for another request. less of them are not
 // for it. A request that was refused again times tries its luck after longer
 // pauses, because it has only so many tries.
-func (s *share) freeAt(log *sendLog, less int, again int) int64 {
+func (s *share) freeAt(log *sendLog, less, again int) int64 {
 	at := log.freeAt(max(s.limit()-less, 1), s.span)
 	if !s.shared || s.mute {
 		return at

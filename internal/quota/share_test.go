@@ -87,6 +87,7 @@ func (c crowd) play(t *testing.T) (result shares) {
 // TestShares has sidecars that do not know of each other come to fair shares
 // of a portal, and use what there is, without storms of 429.
 func TestShares(t *testing.T) {
+	t.Parallel()
 	const low, middle, high = 4 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond
 	for _, latencies := range [][]time.Duration{
 		{low, low}, {middle, middle}, {high, high}, {low, high},
