@@ -32,7 +32,7 @@ func serverOf(t testing.TB) *caddyhttp.Server {
 	return nil
 }
 
-// storeCalls is how often the store was asked so far.
+// storeCalls is how often the store was asked for connections so far.
 func storeCalls(t testing.TB) (calls uint64) {
 	t.Helper()
 	active := caddy.ActiveContext()
@@ -43,7 +43,10 @@ func storeCalls(t testing.TB) (calls uint64) {
 	for _, family := range families {
 		if family.GetName() == "caddy_hubspot_store_operation_duration_seconds" {
 			for _, metric := range family.GetMetric() {
-				calls += metric.GetHistogram().GetSampleCount()
+				// What is frozen is read all the time.
+				if !strings.Contains(metric.String(), `"load_document"`) {
+					calls += metric.GetHistogram().GetSampleCount()
+				}
 			}
 		}
 	}

@@ -183,21 +183,21 @@ func TestFrozenWhileWaiting(t *testing.T) {
 		c := &call{
 			proxy: &Proxy{app: h.App(), hub: hub, MaxWait: caddy.Duration(10 * time.Second)},
 			user:  "acme", method: "GET", target: target{path: contacts}, since: now,
-			pacing: pacing{until: now.Add(10 * time.Second), class: quota.Burst},
+			pacing: pacing{until: now.Add(10 * time.Second), class: quota.Burst}, inbound: new(http.Request),
 		}
 		if err := c.getToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	if _, err := waiting().takePlaceWithToken(t.Context(), false); err != nil {
+	if _, err := waiting().takePlaceWithToken(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	var err error
 	wg.Go(func() {
 		var ticket quota.Ticket
-		ticket, err = waiting().takePlaceWithToken(t.Context(), false)
+		ticket, err = waiting().takePlaceWithToken(t.Context())
 		if err == nil {
 			ticket.Unsent()
 		}
