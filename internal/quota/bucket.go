@@ -102,7 +102,13 @@ func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
 	if !b.share.shared && b.share.span == b.per {
 		return max(at, b.sends.freeAt(min(count, b.share.max-less), b.per))
 	}
-	return max(at, b.sends.freeAt(count, b.per), b.share.freeAt(&b.sends, less, again))
+	at = max(at, b.sends.freeAt(count, b.per))
+	slot := b.share.freeAt(&b.sends, less, again)
+	if again > 0 {
+		// Before it gives up, a request that was refused tries its luck.
+		slot = min(slot, until-b.slack)
+	}
+	return max(at, slot)
 }
 
 // send lets a request go.

@@ -468,3 +468,23 @@ func BenchmarkRequest(b *testing.B) {
 		ticket.Answered(usage)
 	}
 }
+
+// A request that HubSpot has refused has another try before its patience ends,
+// also where nothing tells of a place.
+func TestRefusedRequestsTryBeforeTheyGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(110, 10*time.Second)
+		const wait = 8 * time.Second
+		begun := time.Now()
+		for try := range 3 {
+			ticket, err := l.Acquire(t.Context(), quota.Request{HubID: 1, Wait: wait - time.Since(begun), Again: try})
+			if err != nil {
+				t.Fatalf("try %d, after %v: %v", try+1, time.Since(begun), err)
+			}
+			ticket.Limited(quota.Limited{Policy: rolling})
+		}
+		if waited := time.Since(begun); waited < wait/2 || waited > wait {
+			t.Errorf("the last try was after %v, want it in the second half of %v", waited, wait)
+		}
+	})
+}
