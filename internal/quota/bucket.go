@@ -24,12 +24,6 @@ type bucket struct {
 	// credit counts requests let go since batch work had its turn.
 	credit int
 	timer  *time.Timer
-	// cold is when the bucket knows enough for more than a few requests,
-	// those from coldFrom on.
-	cold     int64
-	coldFrom uint64
-	// atOnce is how many of those who waited for that need no evenness.
-	atOnce int
 
 	// The list of buckets, which the set guards.
 	hubID      int64
@@ -48,11 +42,6 @@ const (
 	// lateSlacks is after how many of that an answer is so late that the
 	// request may have taken longer.
 	lateSlacks = 5
-	// fewPart of the quota, but fewest at the least, goes to a portal of
-	// which nothing is known. The rest waits for the first answer, if that
-	// comes within lateSlacks.
-	fewPart = 20
-	fewest  = 5
 )
 
 func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
@@ -96,9 +85,6 @@ func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
 		less = b.share.limit() / headroomPart
 	}
 	at := b.gate.until
-	if b.cold > at && until > b.cold && b.sends.next-b.coldFrom >= uint64(max(b.count/fewPart, fewest)) {
-		at = b.cold
-	}
 	if !b.share.shared && b.share.span == b.per {
 		return max(at, b.sends.freeAt(min(count, b.share.max-less), b.per))
 	}
@@ -113,9 +99,6 @@ func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
 
 // send lets a request go.
 func (b *bucket) send(now int64, lane Lane) Ticket {
-	if b.sends.next == 0 || now-b.last > memory*b.share.span {
-		b.cold, b.coldFrom = now+lateSlacks*b.slack, b.sends.next
-	}
 	b.last = now
 	if lane == Batch {
 		b.credit = 0
@@ -142,9 +125,6 @@ func (b *bucket) queue(now int64, r *Request) (Ticket, *waiter, *Refusal) {
 	until := now + int64(r.Wait)
 	if r.Wait <= 0 || b.placeAt(0)-b.slack > until {
 		return Ticket{}, nil, b.refuse(now, b.ahead(r))
-	}
-	if b.cold <= now {
-		b.cold = 0
 	}
 	w := &waiter{until: until, again: r.Again, done: make(chan outcome, 1)}
 	b.queues[r.Lane].push(w, r.Again > 0)
@@ -179,9 +159,6 @@ func (b *bucket) refuse(now int64, ahead int) *Refusal {
 
 // pump lets go who may, and sets the timer for the next.
 func (b *bucket) pump(now int64) {
-	if b.cold > 0 && b.cold <= now {
-		b.thaw()
-	}
 	for {
 		lane, w := b.next()
 		if w == nil {
@@ -195,24 +172,9 @@ func (b *bucket) pump(now int64) {
 		b.queues[lane].remove(w)
 		last := b.paced(at)
 		w.done <- outcome{ticket: b.send(now, lane)}
-		b.atOnce = max(b.atOnce-1, 0)
 		b.last = max(last, now-b.slack)
 	}
 }
-
-// thaw ends the time in which nothing is known. Those who have waited for
-// that need not be let go evenly, as far as there is much left.
-func (b *bucket) thaw() {
-	if b.cold == 0 {
-		return
-	}
-	b.cold, b.atOnce = 0, b.waiting()
-	if b.share.shared {
-		b.atOnce = min(b.atOnce, int(b.share.ceiling/2))
-	}
-}
-
-func (b *bucket) waiting() int { return b.queues[Interactive].n + b.queues[Batch].n }
 
 // next is the waiter whose turn it is.
 func (b *bucket) next() (Lane, *waiter) {
@@ -275,7 +237,6 @@ func (b *bucket) answered(t Ticket, usage Usage) {
 			b.last -= int64(more * float64(b.spacing()))
 		}
 	}
-	b.thaw()
 	b.pump(now)
 }
 
@@ -285,7 +246,6 @@ func (b *bucket) limited(t Ticket, limited Limited) {
 	defer b.mu.Unlock()
 	now := b.limiter.now()
 	b.sends.answered(t.seq, now)
-	b.cold = 0
 	if limited.Daily() {
 		refusal := b.gate.daily(now, b.sends.next, limited.RetryAfter)
 		for lane := range b.queues {
@@ -335,5 +295,5 @@ func (b *bucket) headroom(now int64) (part float64, ok bool) {
 func (b *bucket) idle(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.gate.until <= now && b.waiting() == 0
+	return b.gate.until <= now && b.queues[Interactive].n+b.queues[Batch].n == 0
 }

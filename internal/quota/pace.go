@@ -12,7 +12,7 @@ func (b *bucket) releaseAt(lane Lane, w *waiter) int64 {
 	if !b.share.shared {
 		ready = max(ready, b.sends.freeAt(b.count-b.count/doorPart, b.per))
 	}
-	if even <= ready || b.atOnce > 0 {
+	if even <= ready {
 		return ready
 	}
 	from := max(ready, b.last)

@@ -123,8 +123,10 @@ func testShares(t *testing.T, c crowd) {
 	runs := float64(*shareRuns)
 	t.Logf("parts %.2f to %.2f; used %.3f, at worst %.3f; refused at first %.1f, at most %d; later %.1f, at most %d; failed %d",
 		least, most, sum.used/runs, worst.used, float64(sum.atFirst)/runs, worst.atFirst, float64(sum.later)/runs, worst.later, sum.failed)
+	// Nothing tells a newcomer of the others before the first answers, so what
+	// it sends at once may be refused once.
 	newcomers := len(c.latencies) - 1
-	if worst.used < 0.91 || worst.atFirst > 15+8*newcomers || worst.later > 15*newcomers || sum.failed > *shareRuns {
+	if worst.used < 0.91 || worst.atFirst > 15+20*newcomers || worst.later > 15*newcomers || sum.failed > *shareRuns {
 		t.Errorf("used %.3f, %d refused at first and %d later, %d failed", worst.used, worst.atFirst, worst.later, sum.failed)
 	}
 }
