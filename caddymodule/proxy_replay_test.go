@@ -215,3 +215,29 @@ func TestReplayWithTrailers(t *testing.T) {
 		}
 	}
 }
+
+// A redirect is for the caller to judge: whoever followed it here would send
+// the token where it says.
+func TestRedirectsArePassedOn(t *testing.T) {
+	elsewhere := newWireServer(t, plainAnswer)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
+			if err := more(); err != nil {
+				return err
+			}
+			_, err := io.WriteString(w, jsonAnswer(status, "{}", "Location: "+elsewhere.url()+"/crm/x"))
+			return err
+		})
+		h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+		got := h.Get("/crm/x", "acme")
+		if got.StatusCode != status || got.Header.Get("Location") != elsewhere.url()+"/crm/x" {
+			t.Errorf("%s, Location %q", got.Status, got.Header.Get("Location"))
+		}
+		if n := len(upstream.taken()); n != 1 {
+			t.Errorf("%d: HubSpot was asked %d times", status, n)
+		}
+	}
+	if n := len(elsewhere.taken()); n != 0 {
+		t.Errorf("%d requests went where a redirect said", n)
+	}
+}
