@@ -46,20 +46,23 @@ type answerGuard struct {
 	body     guardedBody
 }
 
-// credentialWords are what paths have in them that deal in credentials.
-var credentialWords = [...]string{"auth", "cookie", "credential", "introspect", "jwt", "key", "passw", "secret", "session", "signin", "token"}
+// credentialWords are what paths have in them that deal in credentials, by
+// their first letter.
+var credentialWords = [...][]string{
+	'a': {"auth"}, 'c': {"cookie", "credential"}, 'i': {"introspect"}, 'j': {"jwt"}, 'k': {"key"},
+	'p': {"passw"}, 's': {"secret", "session", "signin"}, 't': {"token"},
+}
 
 // smellsOfCredentials reports whether a path, in any case, has one of
 // credentialWords in it.
 func smellsOfCredentials(path string) bool {
 	for i := range len(path) {
-		switch path[i] | 0x20 {
-		case 'a', 'c', 'i', 'j', 'k', 'p', 's', 't':
-		default:
+		letter := path[i] | 0x20 - 'a'
+		if int(letter) >= len(credentialWords) {
 			continue
 		}
-		for _, word := range credentialWords {
-			if len(path)-i >= len(word) && path[i]|0x20 == word[0] && strings.EqualFold(path[i:i+len(word)], word) {
+		for _, word := range credentialWords[letter] {
+			if len(path)-i >= len(word) && path[i+1]|0x20 == word[1] && strings.EqualFold(path[i:i+len(word)], word) {
 				return true
 			}
 		}
