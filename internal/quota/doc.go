@@ -49,7 +49,7 @@
 // more a bucket has, the more it leaves: with too many slots in all, nothing is
 // left and all of them shrink, the larger ones first. The exponential makes an
 // error in what is left weigh the same for many slots as for few. Two sidecars
-// leave about 4 % of the quota, five 2 %.
+// leave about 4 % of the quota, five 3 %.
 //
 // Slots that are not used do not become more, so who wants little is not
 // counted for more. A slot that is used again takes nothing from others. To
