@@ -334,9 +334,7 @@ func TestAuditOverReloads(t *testing.T) {
 		t.Errorf("files %v, %v", files, err)
 	}
 	for _, want := range []string{`"msg":"audit log head"`, `"msg":"audit log rolled"`, log.Head().Hash} {
-		if !strings.Contains(h.Logs.String(), want) {
-			t.Errorf("the log lacks %s", want)
-		}
+		h.WaitFor(want+" in the log", func() bool { return strings.Contains(h.Logs.String(), want) })
 	}
 
 	// Off, and on again while the last one may still be closing.

@@ -57,7 +57,7 @@ var credentialWords = [...][]string{
 // credentialWords in it.
 func smellsOfCredentials(path string) bool {
 	for i := range len(path) {
-		letter := path[i] | 0x20 - 'a'
+		letter := path[i] | 0x20
 		if int(letter) >= len(credentialWords) {
 			continue
 		}
