@@ -199,6 +199,7 @@ func TestNobodyIsRefusedForThoseAhead(t *testing.T) {
 				t.Errorf("with those ahead gone: %v after %v", err, took)
 			}
 		})
+		synctest.Wait() // it is in front of the next
 		wg.Go(func() {
 			took, err := wait(1200 * time.Millisecond)
 			if refusal(t, err); took < 1200*time.Millisecond {
