@@ -57,7 +57,7 @@ func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
 func (b *bucket) acquire(now int64, r *Request) (ticket Ticket, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.free(r.Lane) || b.readyAt(r.Lane, r.Again, now+int64(r.Wait)) > now {
+	if !b.free(r.Lane) || b.readyAt(needOf(r, now)) > now {
 		return Ticket{}, false
 	}
 	return b.send(now, r.Lane), true
@@ -76,11 +76,23 @@ func (b *bucket) batchIsNext() bool {
 	return b.queues[Batch].n > 0 && b.credit >= batchTurn-1
 }
 
-// readyAt is when a request of a lane that waits until the given time may go,
-// without regard to evenness, after it was let go again times before.
-func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
+// need is what counts of a request for when it may go.
+type need struct {
+	lane Lane
+	// until is when its patience ends.
+	until int64
+	// again is how often it was let go before.
+	again int
+}
+
+func needOf(r *Request, now int64) need {
+	return need{lane: r.Lane, until: now + int64(r.Wait), again: r.Again}
+}
+
+// readyAt is when a request may go, without regard to evenness.
+func (b *bucket) readyAt(n need) int64 {
 	count, less := b.count, 0
-	if lane == Batch && b.credit < batchTurn-1 {
+	if n.lane == Batch && b.credit < batchTurn-1 {
 		count -= count / headroomPart
 		less = b.share.limit() / headroomPart
 	}
@@ -88,13 +100,7 @@ func (b *bucket) readyAt(lane Lane, again int, until int64) int64 {
 	if !b.share.shared && b.share.span == b.per {
 		return max(at, b.sends.freeAt(min(count, b.share.max-less), b.per))
 	}
-	at = max(at, b.sends.freeAt(count, b.per))
-	slot := b.share.freeAt(&b.sends, less, again)
-	if again > 0 {
-		// Before it gives up, a request that was refused tries its luck.
-		slot = min(slot, until-b.slack)
-	}
-	return max(at, slot)
+	return max(at, b.sends.freeAt(count, b.per), b.share.freeAt(&b.sends, less, n))
 }
 
 // send lets a request go.
@@ -119,14 +125,14 @@ func (b *bucket) queue(now int64, r *Request) (Ticket, *waiter, *Refusal) {
 	b.share.forget(now)
 	if probe, refusal := b.gate.shut(now); refusal != nil {
 		return Ticket{}, nil, refusal
-	} else if probe || b.free(r.Lane) && b.readyAt(r.Lane, r.Again, now+int64(r.Wait)) <= now {
+	} else if probe || b.free(r.Lane) && b.readyAt(needOf(r, now)) <= now {
 		return b.send(now, r.Lane), nil, nil
 	}
-	until := now + int64(r.Wait)
-	if r.Wait <= 0 || b.placeAt(0)-b.slack > until {
+	need := needOf(r, now)
+	if r.Wait <= 0 || b.placeAt(0)-b.slack > need.until {
 		return Ticket{}, nil, b.refuse(now, b.ahead(r))
 	}
-	w := &waiter{until: until, again: r.Again, done: make(chan outcome, 1)}
+	w := &waiter{need: need, done: make(chan outcome, 1)}
 	b.queues[r.Lane].push(w, r.Again > 0)
 	b.pump(now)
 	return Ticket{}, w, nil
@@ -164,7 +170,7 @@ func (b *bucket) pump(now int64) {
 		if w == nil {
 			return
 		}
-		at := b.releaseAt(lane, w)
+		at := b.releaseAt(w)
 		if at > now {
 			b.wake(time.Duration(at - now))
 			return
@@ -212,10 +218,10 @@ func (b *bucket) leave(w *waiter, lane Lane) (refusal *Refusal, ok bool) {
 }
 
 // soon reports whether the waiter at the head of the lane is let go within d.
-func (b *bucket) soon(w *waiter, lane Lane, d int64) bool {
+func (b *bucket) soon(w *waiter, d int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return w.queued && b.readyAt(lane, w.again, w.until) <= b.limiter.now()+d
+	return w.queued && b.readyAt(w.need) <= b.limiter.now()+d
 }
 
 // answered takes in an answer that was not a refusal.

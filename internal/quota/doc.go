@@ -55,8 +55,9 @@
 // counted for more. A slot that is used again takes nothing from others. To
 // take more than it had, a bucket keeps to its part of what HubSpot told last
 // is left; only if it has less than half of its slots does it try its luck, at
-// long intervals. So a newcomer gets in, and a 429 is rare but for what it sends
-// before the first answer, which tells it of the others.
+// long intervals, as does a request that was refused, in its time. So a newcomer
+// gets in, and a 429 is rare but for what it sends before the first answer,
+// which tells it of the others.
 //
 // Search tells nothing in headers. There, only a 429 shows that somebody else
 // is at work: the slots are cut by a third and grow back slowly.

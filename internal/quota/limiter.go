@@ -135,7 +135,7 @@ func (b *bucket) wait(ctx context.Context, w *waiter, lane Lane, patience time.D
 				return Ticket{}, ctx.Err()
 			}
 		case <-timer.C:
-			if extension > 0 && b.soon(w, lane, int64(extension)) {
+			if extension > 0 && b.soon(w, int64(extension)) {
 				timer.Reset(extension)
 				extension = 0
 				continue

@@ -199,13 +199,14 @@ func TestNobodyIsRefusedForThoseAhead(t *testing.T) {
 				t.Errorf("with those ahead gone: %v after %v", err, took)
 			}
 		})
-		synctest.Wait() // it is in front of the next
+		synctest.Wait()
 		wg.Go(func() {
 			took, err := wait(1200 * time.Millisecond)
 			if refusal(t, err); took < 1200*time.Millisecond {
 				t.Errorf("refused after %v of 1.2s", took)
 			}
 		})
+		synctest.Wait()
 		wg.Go(func() {
 			took, err := wait(500 * time.Millisecond)
 			if refusal(t, err); took > 0 {
@@ -454,8 +455,8 @@ func TestRefusedRequestsTryBeforeTheyGiveUp(t *testing.T) {
 			}
 			ticket.Limited(quota.Limited{Policy: rolling})
 		}
-		if waited := time.Since(begun); waited < wait/2 || waited > wait {
-			t.Errorf("the last try was after %v, want it in the second half of %v", waited, wait)
+		if waited := time.Since(begun); waited > wait {
+			t.Errorf("the last try was after %v, want it within %v", waited, wait)
 		}
 	})
 }

@@ -5,10 +5,10 @@ package quota
 // would know of them.
 const doorPart = 100
 
-// releaseAt is when the next waiter, who is of the given lane, is let go:
-// evenly after the last, or earlier if somebody's patience would end.
-func (b *bucket) releaseAt(lane Lane, w *waiter) int64 {
-	ready, even := b.readyAt(lane, w.again, w.until), b.last+b.spacing()
+// releaseAt is when a waiter whose turn has come is let go: evenly after the
+// last, or earlier if somebody's patience would end.
+func (b *bucket) releaseAt(w *waiter) int64 {
+	ready, even := b.readyAt(w.need), b.last+b.spacing()
 	if !b.share.shared {
 		ready = max(ready, b.sends.freeAt(b.count-b.count/doorPart, b.per))
 	}

@@ -2,13 +2,10 @@ package quota
 
 // waiter is a request that waits for a place.
 type waiter struct {
-	// until is when its patience ends.
-	until int64
+	need
 	// done gets the outcome once.
 	done   chan outcome
 	queued bool
-	// again is how often it was let go before.
-	again int
 
 	prev, next *waiter
 }

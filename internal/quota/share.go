@@ -61,6 +61,9 @@ const (
 	// caution is how many times the pause before that is doubled with each
 	// refusal of a request.
 	caution = 2
+	// lastTry of a request, after so many, is not left to luck if it can be
+	// safe in time.
+	lastTry = 2
 	// After a span divided by longest it tries its luck in any case.
 	longest = 2
 	// gain and cut change the slots where HubSpot does not tell what is left.
@@ -99,20 +102,34 @@ func (s *share) leftFor(slots float64) float64 {
 func (s *share) plenty() float64 { return s.leftFor(float64(s.max)) }
 
 // freeAt is when there is a slot for another request. less of them are not
-// for it. A request that was refused again times tries its luck after longer
-// pauses, because it has only so many tries.
-func (s *share) freeAt(log *sendLog, less, again int) int64 {
+// for it.
+func (s *share) freeAt(log *sendLog, less int, n need) int64 {
 	at := log.freeAt(max(s.limit()-less, 1), s.span)
 	if !s.shared || s.mute {
 		return at
 	}
 	safe := log.freeAt(max(int(s.ceiling)-less, 1), s.span)
-	pause := float64(s.span) / longest * float64(max(again, 1))
-	if s.lack > 0 {
-		pause = min(pause, float64(s.span)/s.lack*float64(int(1)<<min(caution*again, 10)))
+	switch {
+	case n.again == 0:
+		return max(at, min(safe, s.luckAt(n)))
+	case n.again >= lastTry && max(at, safe) < n.until:
+		return max(at, safe)
 	}
-	safe = min(safe, s.infoAt+int64(float64(s.probes+1)*pause))
-	return max(at, safe)
+	// HubSpot did not count it the time before, while we did.
+	return min(max(at, safe), s.luckAt(n))
+}
+
+// luckAt is when a request tries its luck. One that was refused does so after
+// longer pauses, because it has only so many tries, but in its time.
+func (s *share) luckAt(n need) int64 {
+	pause := float64(s.span) / longest * float64(max(n.again, 1))
+	if s.lack > 0 {
+		pause = min(pause, float64(s.span)/s.lack*float64(int(1)<<min(caution*n.again, 10)))
+	}
+	if n.again > 0 {
+		pause = min(pause, float64(n.until-s.infoAt)/2)
+	}
+	return s.infoAt + int64(float64(s.probes+1)*pause)
 }
 
 // sending notes that a request goes now.
