@@ -378,7 +378,7 @@ func TestAuditFileThatCannotBeOpened(t *testing.T) {
 	h := newHarness(t)
 	h.WriteFile("notes.txt", "something else\n")
 	for setting, want := range map[string]string{
-		"audit DIR/none/audit.jsonl": "no such file or directory",
+		"audit DIR/none/audit.jsonl": "its folder is not there; make it",
 		"audit DIR/notes.txt":        "it does not end with lines of an audit log; move it away, or name another file",
 		"audit {env.UNSET_VAR}":      "audit: file:",
 	} {

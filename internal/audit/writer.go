@@ -46,6 +46,9 @@ var errLocked = errors.New("another process writes it; each process needs a file
 // process left something behind.
 func openWriter(o Options) (*writer, error) {
 	unlock, err := lock(o.File + ".lock")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("opening %s: its folder is not there; make it, or name another file", o.File)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", o.File, err)
 	}
