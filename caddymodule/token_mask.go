@@ -111,6 +111,9 @@ const tokenHead = 16
 // is found by the first of them.
 func findToken[T string | []byte](text T, token string, index func(T, string) int, indexByte func(T, byte) int) (start, size int) {
 	start = -1
+	if len(text) < len(token) {
+		return start, 0 // no spelling is shorter
+	}
 	head := token[:min(tokenHead, len(token))]
 	for from := 0; len(text)-from >= len(token); {
 		i := index(text[from:], head)
