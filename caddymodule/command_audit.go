@@ -264,7 +264,7 @@ func showAudit(cmd *cobra.Command, files []string, filter audit.Filter, asJSON b
 // auditText is a line for people to read.
 func auditText(line audit.Line) string {
 	fields := []string{
-		line.Time.Format("2006-01-02T15:04:05.000Z07:00"), string(line.Kind), "app=" + line.App, "caller=" + line.Caller,
+		line.Time.Format("2006-01-02T15:04:05.000Z07:00"), string(line.Kind), "app=" + line.App, "caller=" + line.Caller, "token=" + line.TokenID,
 		"user=" + line.UserTag, "portal=" + nonZero(line.Portal), line.Method, line.Path, nonZero(int64(line.Status)), line.Error,
 		"tries=" + nonZero(int64(line.Tries)), line.CorrelationID,
 	}
