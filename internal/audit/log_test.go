@@ -165,7 +165,7 @@ func TestOpenRefuses(t *testing.T) {
 	writeFile(t, filepath.Join(folder, "other"), "# settings\nkey = value\n")
 	writeFile(t, filepath.Join(folder, "large"), strings.Repeat("x", maxEnd)+"\n{\"seq\":")
 	for _, tc := range []struct{ path, want string }{
-		{filepath.Join(folder, "none", "audit.jsonl"), "no such file or directory"},
+		{filepath.Join(folder, "none", "audit.jsonl"), "its folder is not there; make it"},
 		{folder, "is a directory"},
 		{filepath.Join(folder, "other"), "does not end with lines of an audit log"},
 		{filepath.Join(folder, "large"), "does not end with lines of an audit log"},
