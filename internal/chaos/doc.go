@@ -16,8 +16,9 @@
 // The seed decides which faults come when; what they meet differs from run
 // to run. docs/reliability.md says what is promised and what was measured.
 //
-// TestGoodput is the other test here: how much of one portal's quota several
-// processes use, without any faults.
+// Two other tests here use real processes too, without any faults: TestGoodput
+// shows how much of one portal's quota several of them use, and
+// TestFreezeReachesOtherProcesses that what one freezes the others obey.
 //
 //	go test ./internal/chaos -v -run TestGoodput -goodput
 package chaos

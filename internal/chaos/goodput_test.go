@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,63 +15,6 @@ import (
 )
 
 var fullGoodput = flag.Bool("goodput", false, "run TestGoodput with HubSpot's own quota of 110 in 10 s, which takes minutes")
-
-// goodputSidecar starts a sidecar with a store of its own, as on a machine of
-// its own: it has nothing in common with others but the app.
-func goodputSidecar(t *testing.T, binary string, processes *nursery, number int, hubspot *httptest.Server, quota sandbox.Quota) *sidecar {
-	t.Helper()
-	dir, err := shortDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	app := sandbox.DemoApp()
-	s := &sidecar{number: number, nursery: processes, binary: binary, dir: dir}
-	s.env = append(os.Environ(), "CALLER_KEY="+callerKey, "CLIENT_SECRET="+app.ClientSecret.Reveal(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	s.config = fmt.Appendf(nil, `{
-	admin unix/%[1]s/admin.sock
-	persist_config off
-	storage file_system %[1]s/storage
-	hubspot {
-		app hbdev {
-			client_id %[2]s
-			client_secret {env.CLIENT_SECRET}
-			scopes oauth crm.objects.contacts.read
-			redirect_uri http://localhost/hubspot/hbdev/callback
-			quota %[3]d %[4]v
-		}
-		caller chaos {
-			key {env.CALLER_KEY}
-		}
-		endpoints {
-			api %[5]s
-			authorize %[5]s/oauth/authorize
-		}
-	}
-}
-http://localhost {
-	bind unix/%[1]s/site.sock
-	hubspot_auth
-	hubspot_proxy hbdev
-}
-`, dir, app.ClientID, quota.Requests, quota.Interval, hubspot.URL)
-	if err := os.WriteFile(s.path("Caddyfile"), s.config, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.transport = unixTransport(s.path("site.sock"))
-	s.admin = &http.Client{Transport: unixTransport(s.path("admin.sock")), Timeout: patience}
-	if err := s.start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.kill)
-	if err := s.waitLive(); err != nil {
-		t.Fatal(err)
-	}
-	if err := connect(s, &appSetup{name: "hbdev"}, &conn{connKey: connKey{"hbdev", "acme"}, hub: sandbox.DemoHubID}); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // TestGoodput has 50 workers call for one portal as fast as they can, through
 // one process and through three that know nothing of each other.
@@ -101,7 +43,10 @@ func testGoodput(t *testing.T, binary string, sidecars, calls int, quota sandbox
 	t.Cleanup(processes.close)
 	fleet := make([]*sidecar, sidecars)
 	for i := range fleet {
-		fleet[i] = goodputSidecar(t, binary, processes, i, server, quota)
+		fleet[i] = startPlain(t, plainSidecar{binary: binary, processes: processes, number: i, hubspot: server.URL, quota: quota})
+		if err := connectAcme(fleet[i]); err != nil {
+			t.Fatal(err)
+		}
 	}
 
 	var wg sync.WaitGroup
