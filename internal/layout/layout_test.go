@@ -97,7 +97,7 @@ func TestDocumentsNameTests(t *testing.T) {
 		}
 	})
 	name := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)`")
-	for _, document := range []string{"README.md", "docs/security.md", "docs/reliability.md"} {
+	for _, document := range []string{"README.md", "docs/security.md", "docs/reliability.md", "docs/quota.md"} {
 		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(document)))
 		if err != nil {
 			t.Fatal(err)
