@@ -74,7 +74,7 @@ func refused(file, path string) string {
 	area, _, _ := strings.Cut(file, "/")
 	own, ok := strings.CutPrefix(path, module)
 	switch {
-	case strings.HasPrefix(path, "github.com/caddyserver/caddy/") && area != "caddymodule" && area != "cmd":
+	case strings.HasPrefix(path, `github.com/caddyserver/caddy/`) && area != "caddymodule" && area != "cmd":
 		return "only caddymodule and cmd know Caddy"
 	case !ok || area == "cmd":
 		return ""
