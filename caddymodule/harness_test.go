@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -24,6 +23,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
@@ -456,26 +456,11 @@ func (h *harness) WriteFile(name, content string) string {
 	return path
 }
 
-// lockedBuffer is a buffer that may be used concurrently.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
+// lockedBuffer is the log of a test, as a writer of Caddy's.
+type lockedBuffer struct{ logtest.Buffer }
 
 // Close does nothing: a reload closes the log of the old config.
 func (b *lockedBuffer) Close() error { return nil }
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
-}
 
 // captured has the log buffer of each running test by the test's name.
 var captured sync.Map

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
@@ -98,8 +99,8 @@ func TestPlainHTTPIsWarnedAbout(t *testing.T) {
 		"http://localhost:8200": false, "http://127.0.0.1:8200": false, "http://[::1]:8200": false,
 		"https://vault.example.com": false,
 	} {
-		log := new(output)
-		open(t, vaultstore.Config{Address: address, Logger: log.logger(), Auth: vaultstore.TokenAuth{Token: secret.New("t")}})
+		log := new(logtest.Buffer)
+		open(t, vaultstore.Config{Address: address, Logger: log.Logger(), Auth: vaultstore.TokenAuth{Token: secret.New("t")}})
 		if got := strings.Contains(log.String(), "plain http"); got != want {
 			t.Errorf("%s: warned = %v; want %v", address, got, want)
 		}

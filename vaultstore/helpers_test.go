@@ -1,15 +1,12 @@
 package vaultstore_test
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -41,28 +38,6 @@ func record(user string) connection.Record {
 		UpdatedAt:    now,
 		WriteID:      rand.Text(),
 	}
-}
-
-// output collects what is logged.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-func (o *output) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // open makes a store and closes it when the test ends.

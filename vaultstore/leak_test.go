@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
@@ -68,9 +69,9 @@ func TestNothingInErrorsAndLogs(t *testing.T) {
 	mount := v.Mount(t)
 	token := v.Token(t, map[string]any{"policies": v.Policy(t, "sidecar.hcl", mount, "+")})
 	proxy := newProxy(t, v.Address)
-	log := new(output)
+	log := new(logtest.Buffer)
 	s := open(t, vaultstore.Config{
-		Address: proxy.URL, Mount: mount, Path: "hubspot", Logger: log.logger(), Auth: vaultstore.TokenAuth{Token: secret.New(token)},
+		Address: proxy.URL, Mount: mount, Path: "hubspot", Logger: log.Logger(), Auth: vaultstore.TokenAuth{Token: secret.New(token)},
 	})
 	r := record("planted-user")
 	mustSave(t, s, r, 0)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
 )
@@ -92,8 +93,8 @@ func TestRefusedLogins(t *testing.T) {
 		{"jwt role", vaultstore.JWTAuth{Mount: wrongJWT.Mount, Role: "other", TokenFile: wrongJWT.TokenFile}, "role"},
 		{"wrapping token", vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: planted, SecretID: planted, Wrapped: true}, "used before or has expired"},
 	} {
-		log := new(output)
-		s := open(t, vaultstore.Config{Address: v.Address, Auth: tc.auth, Logger: log.logger()})
+		log := new(logtest.Buffer)
+		s := open(t, vaultstore.Config{Address: v.Address, Auth: tc.auth, Logger: log.Logger()})
 		_, err := s.Load(t.Context(), key("acme"))
 		if !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: Load = %v; want ErrUnavailable with %q", tc.name, err, tc.want)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
@@ -23,8 +24,8 @@ func TestOutages(t *testing.T) {
 	v := vaulttest.Start(t)
 	role, c := appRole(t, v, nil)
 	c.Auth = roleAuth(t, role)
-	log := new(output)
-	c.Logger = log.logger()
+	log := new(logtest.Buffer)
+	c.Logger = log.Logger()
 	s := open(t, c)
 	r := record("acme")
 	mustSave(t, s, r, 0)

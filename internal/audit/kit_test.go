@@ -1,14 +1,13 @@
 package audit
 
 import (
-	"bytes"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 )
 
 // testLog is a log in a file of the test.
@@ -16,31 +15,14 @@ type testLog struct {
 	*Log
 	t    *testing.T
 	path string
-	logs *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	logs *logtest.Buffer
 }
 
 // newTestLog makes a log that is not open yet.
 func newTestLog(t *testing.T, path string, change ...func(o *Options)) *testLog {
 	t.Helper()
-	logs := new(lockedBuffer)
-	o := Options{File: path, Logger: slog.New(slog.NewTextHandler(logs, nil))}
+	logs := new(logtest.Buffer)
+	o := Options{File: path, Logger: logs.Logger()}
 	for _, f := range change {
 		f(&o)
 	}

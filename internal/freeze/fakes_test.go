@@ -1,9 +1,7 @@
 package freeze_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"sync"
 	"testing"
 
@@ -122,26 +120,6 @@ func (c *copies) failing(err error) {
 	defer c.mu.Unlock()
 	c.fail = err
 }
-
-// output collects what is logged.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-func (o *output) logger() *slog.Logger { return slog.New(slog.NewTextHandler(o, nil)) }
 
 // keeper makes a Keeper and closes it when the test ends.
 func keeper(t testing.TB, c freeze.Config) *freeze.Keeper {

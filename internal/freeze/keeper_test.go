@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 )
 
 var (
@@ -131,8 +132,8 @@ func TestLastListHolds(t *testing.T) {
 		for name, err := range map[string]error{
 			"away": errNo, "denied": errBy, "damaged": connection.ErrCorrupt,
 		} {
-			s, out := new(store), new(output)
-			k := keeper(t, freeze.Config{Store: s, Logger: out.logger()})
+			s, out := new(store), new(logtest.Buffer)
+			k := keeper(t, freeze.Config{Store: s, Logger: out.Logger()})
 			mustFreeze(t, k, freeze.Selector{User: "acme"})
 			k.Start()
 			synctest.Wait()
@@ -184,8 +185,8 @@ func TestLaggingReplica(t *testing.T) {
 // TestDeniedFromTheStart serves without freezes, and says so once.
 func TestDeniedFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, out := &store{fail: errBy}, new(output)
-		k := keeper(t, freeze.Config{Store: s, Logger: out.logger()})
+		s, out := &store{fail: errBy}, new(logtest.Buffer)
+		k := keeper(t, freeze.Config{Store: s, Logger: out.Logger()})
 		if frozen(t, k, acme) {
 			t.Error("frozen by nobody")
 		}
