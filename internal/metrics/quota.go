@@ -1,4 +1,4 @@
-package caddymodule
+package metrics
 
 import (
 	"sync"
@@ -9,17 +9,17 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
-// quotaWaited notes that a request waited for quota; waits of nothing are
+// QuotaWaited notes that a request waited for quota; waits of nothing are
 // those of requests that were refused at once.
-func (m *metrics) quotaWaited(app string, class quota.Class, result string, d time.Duration) {
+func (m *Metrics) QuotaWaited(app string, class quota.Class, result string, d time.Duration) {
 	m.quotaWaits.WithLabelValues(app, className(class), result).Observe(d.Seconds())
 }
 
 // Results of a wait for quota.
 const (
-	quotaServed  = "served"
-	quotaRefused = "refused"
-	quotaGone    = "gone"
+	QuotaServed  = "served"
+	QuotaRefused = "refused"
+	QuotaGone    = "gone"
 )
 
 func className(class quota.Class) string {
@@ -35,10 +35,11 @@ type headrooms struct {
 	limiters sync.Map // of *quota.Limiter to the app's name
 }
 
-// add has a limiter looked at until remove is called.
-func (h *headrooms) add(app string, l *quota.Limiter) (remove func()) {
-	h.limiters.Store(l, app)
-	return func() { h.limiters.Delete(l) }
+// WatchQuota has the headroom of an app's limiter collected until remove is
+// called.
+func (m *Metrics) WatchQuota(app string, l *quota.Limiter) (remove func()) {
+	m.headroom.limiters.Store(l, app)
+	return func() { m.headroom.limiters.Delete(l) }
 }
 
 // Describe implements [prometheus.Collector].

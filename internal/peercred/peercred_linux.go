@@ -1,4 +1,4 @@
-package caddymodule
+package peercred
 
 import (
 	"net"
@@ -6,27 +6,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// knowsPeers is whether this system tells who is at the other end of a unix
+// Known is whether this system tells who is at the other end of a unix
 // socket.
-const knowsPeers = true
+const Known = true
 
-// peerCredentials asks the kernel who has connected (SO_PEERCRED of unix(7)).
+// Of asks the kernel who has connected (SO_PEERCRED of unix(7)).
 // Users that this process's namespace does not have are shown as the overflow
 // user, 65534.
-func peerCredentials(conn *net.UnixConn) (peer, error) {
+func Of(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	if credErr != nil {
-		return peer{}, credErr
+		return Peer{}, credErr
 	}
-	return peer{uid: cred.Uid, gid: cred.Gid}, nil
+	return Peer{UID: cred.Uid, GID: cred.Gid}, nil
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package hubapp
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
-// CredentialStore is a [Store] that can also keep the client credentials of
+// CredentialStore is a [connection.Store] that can also keep the client credentials of
 // HubSpot apps, for the app setting `credentials`.
 type CredentialStore interface {
-	Store
+	connection.Store
 
 	// AppCredentials reads the fields client_id, client_secret and, if
 	// there is one, client_secret_next of the secret at path. It returns
@@ -34,10 +34,10 @@ const (
 	credentialsRetry = 10 * time.Second
 )
 
-// storedCredentials reads an app's client credentials from the store, when
+// StoredCredentials reads an app's client credentials from the store, when
 // they are first needed and every few minutes after that. While the store
 // does not answer, the last known ones serve. It is safe for concurrent use.
-type storedCredentials struct {
+type StoredCredentials struct {
 	store CredentialStore
 	path  string
 	now   func() time.Time
@@ -53,14 +53,14 @@ type storedCredentials struct {
 	err       error
 }
 
-func newStoredCredentials(store CredentialStore, path string) *storedCredentials {
-	return &storedCredentials{store: store, path: path, now: time.Now}
+func NewStoredCredentials(store CredentialStore, path string) *StoredCredentials {
+	return &StoredCredentials{store: store, path: path, now: time.Now}
 }
 
 // Credentials implements [hubspot.CredentialSource]. Its error wraps
 // [connection.ErrUnavailable]: there are none as long as the store has never
 // given any.
-func (s *storedCredentials) Credentials(ctx context.Context) (hubspot.Credentials, error) {
+func (s *StoredCredentials) Credentials(ctx context.Context) (hubspot.Credentials, error) {
 	if creds, err, ok := s.remembered(); ok {
 		return creds, err
 	}
@@ -81,14 +81,14 @@ func (s *storedCredentials) Credentials(ctx context.Context) (hubspot.Credential
 }
 
 // remembered returns what is known; ok is false if it is time to read again.
-func (s *storedCredentials) remembered() (creds hubspot.Credentials, err error, ok bool) {
+func (s *StoredCredentials) remembered() (creds hubspot.Credentials, err error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known, s.err, s.now().Before(s.goodUntil)
 }
 
 // read asks the store and notes what it said.
-func (s *storedCredentials) read(ctx context.Context) {
+func (s *StoredCredentials) read(ctx context.Context) {
 	creds, err := s.ask(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +103,7 @@ func (s *storedCredentials) read(ctx context.Context) {
 	}
 }
 
-func (s *storedCredentials) ask(ctx context.Context) (hubspot.Credentials, error) {
+func (s *StoredCredentials) ask(ctx context.Context) (hubspot.Credentials, error) {
 	id, first, next, err := s.store.AppCredentials(ctx, s.path)
 	if err == nil && (id == "" || first == "") {
 		err = errors.New("field client_id or client_secret is missing or empty")
@@ -119,7 +119,7 @@ func (s *storedCredentials) ask(ctx context.Context) (hubspot.Credentials, error
 }
 
 // refused has the credentials read again soon: HubSpot does not take them.
-func (s *storedCredentials) refused() {
+func (s *StoredCredentials) refused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if earliest := s.readAt.Add(credentialsRetry); earliest.Before(s.goodUntil) {
@@ -129,37 +129,29 @@ func (s *storedCredentials) refused() {
 
 // refusedBy has the credentials read again soon if err says that HubSpot does
 // not take them.
-func (s *storedCredentials) refusedBy(err error) {
+func (s *StoredCredentials) refusedBy(err error) {
 	if err != nil && hubspot.Classify(err) == hubspot.ClassMisconfigured {
 		s.refused()
 	}
 }
 
-// refusals has stored credentials read again when HubSpot refuses them.
-type refusals struct {
+// Provider returns the client as a [connection.Provider] that has the
+// credentials read again when HubSpot refuses them.
+func (s *StoredCredentials) Provider(client *hubspot.Client) connection.Provider {
+	return noting{client, s}
+}
+
+type noting struct {
 	*hubspot.Client
-	credentials *storedCredentials
+	credentials *StoredCredentials
 }
 
 // Refresh implements [connection.Provider].
-func (r refusals) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, error) {
-	grant, err := r.Client.Refresh(ctx, token)
-	r.credentials.refusedBy(err)
+func (n noting) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, error) {
+	grant, err := n.Client.Refresh(ctx, token)
+	n.credentials.refusedBy(err)
 	return grant, err
 }
 
-// exchange redeems the code of a callback. Errors are those of
-// [hubspot.Client.Exchange].
-func (h *hubApp) exchange(ctx context.Context, code, verifier string) (hubspot.Grant, error) {
-	grant, err := h.client.Exchange(ctx, code, verifier)
-	if stored, ok := h.client.Credentials.(*storedCredentials); ok {
-		stored.refusedBy(err)
-	}
-	return grant, err
-}
-
-// Interface guards
-var (
-	_ hubspot.CredentialSource = (*storedCredentials)(nil)
-	_ connection.Provider      = refusals{}
-)
+// Interface guard
+var _ hubspot.CredentialSource = (*StoredCredentials)(nil)

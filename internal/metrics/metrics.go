@@ -1,11 +1,11 @@
-package caddymodule
+// Package metrics has the sidecar's Prometheus collectors, with a method for
+// each thing that is measured. No label holds a user or a portal: both are
+// without bound, and private.
+package metrics
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,10 +13,9 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// metrics are the collectors of the program. They are made once and
-// registered with each config's registry, so that values outlive a reload.
-// No label holds a user or a portal: both are without bound, and private.
-type metrics struct {
+// Metrics are the collectors of a process. Make them once with [New]; what is
+// not registered counts all the same. They are safe for concurrent use.
+type Metrics struct {
 	requests         *prometheus.CounterVec
 	overhead         *prometheus.HistogramVec
 	connectionEvents *prometheus.CounterVec
@@ -37,11 +36,12 @@ type metrics struct {
 
 // Where an answer comes from, in the metric of requests.
 const (
-	sourceHubSpot = "hubspot"
-	sourceSidecar = "sidecar"
+	SourceHubSpot = "hubspot"
+	SourceSidecar = "sidecar"
 )
 
-func newMetrics() *metrics {
+// New makes the collectors.
+func New() *Metrics {
 	const ns, sub = "caddy", "hubspot"
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
@@ -52,7 +52,7 @@ func newMetrics() *metrics {
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help, Buckets: buckets}, labels)
 	}
-	return &metrics{
+	return &Metrics{
 		requests: counter("requests_total", "Requests to the proxy, by who answered (hubspot or sidecar) and the class of the status.",
 			"app", "caller", "source", "code"),
 		overhead: histogram("overhead_seconds", "Time that the sidecar added to a request: all of it but waiting for HubSpot.",
@@ -93,12 +93,9 @@ func newMetrics() *metrics {
 	}
 }
 
-// acquireMetrics returns the program's metrics, registered with registry.
-func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
-	m, release, err := acquire(newKeyMaker("metrics").key(), func() (*metrics, error) { return newMetrics(), nil })
-	if err != nil {
-		return nil, nil, err
-	}
+// Register has a registry collect everything. A registry that has it already
+// is no error: configs of one process may share one.
+func (m *Metrics) Register(registry prometheus.Registerer) error {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
@@ -106,20 +103,16 @@ func acquireMetrics(registry prometheus.Registerer) (*metrics, func(), error) {
 		m.tokensRemoved,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
-			release()
-			return nil, nil, fmt.Errorf("registering metrics: %w", err)
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	return m, release, nil
+	return nil
 }
 
-// Destruct does nothing: collectors hold no resources.
-func (m *metrics) Destruct() error { return nil }
-
-// request counts an answer of the proxy. source is [sourceHubSpot] or
-// [sourceSidecar]; caller is empty for a request without a key; overhead is
+// Request counts an answer of the proxy. source is [SourceHubSpot] or
+// [SourceSidecar]; caller is empty for a request without a key; overhead is
 // the time that the sidecar added.
-func (m *metrics) request(app, caller, source string, status int, overhead time.Duration) {
+func (m *Metrics) Request(app, caller, source string, status int, overhead time.Duration) {
 	m.requests.WithLabelValues(app, caller, source, statusClass(status)).Inc()
 	m.overhead.WithLabelValues(app).Observe(overhead.Seconds())
 }
@@ -129,11 +122,11 @@ func statusClass(status int) string {
 	if status < 100 || status > 599 {
 		return "other"
 	}
-	return strconv.Itoa(status/100) + "xx"
+	return [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}[status/100-1]
 }
 
-// event counts what a Manager reports.
-func (m *metrics) event(e connection.Event) {
+// Event counts what a Manager reports.
+func (m *Metrics) Event(e connection.Event) {
 	m.connectionEvents.WithLabelValues(e.App, string(e.Kind)).Inc()
 	switch e.Kind {
 	case connection.EventRefreshed:
@@ -149,116 +142,26 @@ func (m *metrics) event(e connection.Event) {
 	}
 }
 
-// connectionCounts collects the number of connections by status when it is
-// asked.
-type connectionCounts struct {
-	desc     *prometheus.Desc
-	pending  *prometheus.Desc
-	timeLeft *prometheus.Desc
-	managers sync.Map // of *connection.Manager to the app's name
+// Retried counts a request that was sent to HubSpot once more, and why.
+func (m *Metrics) Retried(app, reason string) { m.retries.WithLabelValues(app, reason).Inc() }
+
+// DryRunRefusal counts what the policy of a caller with dry_run would have
+// refused.
+func (m *Metrics) DryRunRefusal(app, caller, dimension string) {
+	m.dryRunRefusals.WithLabelValues(app, caller, dimension).Inc()
 }
 
-// add has a manager counted until remove is called.
-func (c *connectionCounts) add(app string, m *connection.Manager) (remove func()) {
-	c.managers.Store(m, app)
-	return func() { c.managers.Delete(m) }
+// Where an access token was found that HubSpot sent back.
+const (
+	InHeader = "header"
+	InBody   = "body"
+)
+
+// TokensRemoved counts access tokens that were taken out of an answer; where
+// is [InHeader] or [InBody].
+func (m *Metrics) TokensRemoved(app, where string, n int) {
+	m.tokensRemoved.WithLabelValues(app, where).Add(float64(n))
 }
 
-// Describe implements [prometheus.Collector].
-func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) {
-	descs <- c.desc
-	descs <- c.pending
-	descs <- c.timeLeft
-}
-
-// Collect implements [prometheus.Collector].
-func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
-	// After a change of settings an app has two managers for a moment.
-	sums := make(map[[2]string]int)
-	pending := make(map[string]int)
-	timeLeft := make(map[string]time.Duration)
-	for key, value := range c.managers.Range {
-		manager, app := key.(*connection.Manager), value.(string)
-		for status, n := range manager.Known() {
-			sums[[2]string{app, string(status)}] += n
-		}
-		pending[app] += manager.Pending()
-		if left, ok := manager.TimeLeft(); ok {
-			if least, known := timeLeft[app]; !known || left < least {
-				timeLeft[app] = left
-			}
-		}
-	}
-	for app, n := range pending {
-		collected <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(n), app)
-	}
-	for app, left := range timeLeft {
-		collected <- prometheus.MustNewConstMetric(c.timeLeft, prometheus.GaugeValue, left.Seconds(), app)
-	}
-	for labels, n := range sums {
-		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), labels[0], labels[1])
-	}
-}
-
-// measuredStore measures a store's operations.
-type measuredStore struct {
-	connection.Store
-	name    string
-	metrics *metrics
-}
-
-func (s *measuredStore) measure(operation string, begun time.Time, err error) {
-	s.metrics.storeOperation(s.name, operation, begun, err)
-}
-
-// storeOperation notes an operation of a store that has ended now.
-func (m *metrics) storeOperation(store, operation string, begun time.Time, err error) {
-	m.storeOperations.WithLabelValues(store, operation, storeResult(err)).Observe(time.Since(begun).Seconds())
-}
-
-// storeResult names the outcome of a store's operation.
-func storeResult(err error) string {
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.Is(err, connection.ErrNotFound):
-		return "not_found"
-	case errors.Is(err, connection.ErrConflict):
-		return "conflict"
-	case errors.Is(err, connection.ErrCorrupt):
-		return "corrupt"
-	case errors.Is(err, connection.ErrUnavailable):
-		return "unavailable"
-	case errors.Is(err, connection.ErrDenied):
-		return "denied"
-	}
-	return "error"
-}
-
-func (s *measuredStore) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
-	begun := time.Now()
-	record, err := s.Store.Load(ctx, key)
-	s.measure("load", begun, err)
-	return record, err
-}
-
-func (s *measuredStore) Save(ctx context.Context, r connection.Record, based uint64) (uint64, error) {
-	begun := time.Now()
-	version, err := s.Store.Save(ctx, r, based)
-	s.measure("save", begun, err)
-	return version, err
-}
-
-func (s *measuredStore) Erase(ctx context.Context, key connection.Key, keep uint64) error {
-	begun := time.Now()
-	err := s.Store.Erase(ctx, key, keep)
-	s.measure("erase", begun, err)
-	return err
-}
-
-func (s *measuredStore) List(ctx context.Context, app, cursor string, limit int) (connection.Page, error) {
-	begun := time.Now()
-	page, err := s.Store.List(ctx, app, cursor, limit)
-	s.measure("list", begun, err)
-	return page, err
-}
+// AuditLost counts calls that went on without a line in the audit log.
+func (m *Metrics) AuditLost(n int) { m.auditLost.WithLabelValues().Add(float64(n)) }

@@ -1,4 +1,4 @@
-package caddymodule
+package admission
 
 import (
 	"context"
@@ -11,18 +11,19 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/peercred"
 )
 
-// recognize finds the caller of a request without an Authorization header: by
+// Recognize finds the caller of a request without an Authorization header: by
 // its client certificate, or else by who is at the other end of the unix
 // socket. It returns nil and no error if it finds none. The error is an
 // [*apierror.Error].
-func (a *App) recognize(r *http.Request) (*access.Caller, error) {
-	if a.callers == nil {
+func (d *Desk) Recognize(r *http.Request) (*access.Caller, error) {
+	if d.callers == nil {
 		return nil, nil
 	}
-	if cert := verifiedCertificate(r); a.callers.HasCertificates() && cert != nil {
-		caller, err := a.callers.ByCertificate(cert)
+	if cert := verifiedCertificate(r); d.callers.HasCertificates() && cert != nil {
+		caller, err := d.callers.ByCertificate(cert)
 		// A browser presents its user's certificate to whatever page asks
 		// for this site.
 		if err == nil && !isSameOrigin(r) {
@@ -33,11 +34,11 @@ func (a *App) recognize(r *http.Request) (*access.Caller, error) {
 			return caller, identityError("client certificate", err)
 		}
 	}
-	if !a.callers.HasPeers() {
+	if !d.callers.HasPeers() {
 		return nil, nil
 	}
-	if p, ok := peerOf(r.Context()); ok {
-		caller, err := a.callers.ByPeer(p.uid, p.gid)
+	if p, ok := peercred.FromContext(r.Context()); ok {
+		caller, err := d.callers.ByPeer(p.UID, p.GID)
 		if !errors.Is(err, access.ErrNoCaller) {
 			return caller, identityError("user and group of the program", err)
 		}
@@ -57,15 +58,15 @@ func verifiedCertificate(r *http.Request) *x509.Certificate {
 // unrecognized says why a request without an Authorization header is not
 // known by what it came with instead; it is empty where nothing was to be
 // expected.
-func (a *App) unrecognized(r *http.Request) string {
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && a.callers.HasCertificates() {
+func (d *Desk) unrecognized(r *http.Request) string {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && d.callers.HasCertificates() {
 		if verifiedCertificate(r) == nil {
 			return " The client certificate does not count, because Caddy has not verified it: client_auth needs a trust_pool and the mode verify_if_given or require_and_verify."
 		}
 		return " No cert_san of a caller matches a name in the client certificate."
 	}
-	if a.callers.HasPeers() && isUnixPeer(r) {
-		if _, ok := peerOf(r.Context()); !ok {
+	if d.callers.HasPeers() && isUnixPeer(r) {
+		if _, ok := peercred.FromContext(r.Context()); !ok {
 			return " Who is at the other end of the unix socket cannot be told."
 		}
 		return " The user and the group of the program at the other end of the unix socket are no caller's."
@@ -92,8 +93,8 @@ const keysPause = 10 * time.Second
 
 // authenticateJWT finds the caller of a JWT. The error is an
 // [*apierror.Error].
-func (a *App) authenticateJWT(ctx context.Context, token string) (*access.Caller, error) {
-	claims, err := a.jwts.Verify(ctx, token)
+func (d *Desk) authenticateJWT(ctx context.Context, token string) (*access.Caller, error) {
+	claims, err := d.jwts.Verify(ctx, token)
 	switch {
 	case errors.Is(err, jwtauth.ErrKeysUnavailable):
 		// The message leaves the cause to the log.
@@ -102,9 +103,9 @@ func (a *App) authenticateJWT(ctx context.Context, token string) (*access.Caller
 		e.RetryAfter = keysPause
 		return nil, e
 	case err != nil:
-		return nil, apierror.Wrap(apierror.CallerUnauthenticated, sentence(err), err)
+		return nil, apierror.Wrap(apierror.CallerUnauthenticated, apierror.Sentence(err), err)
 	}
-	caller, err := a.callers.ByToken(claims.Issuer, claims.Subject, claims.Audience)
+	caller, err := d.callers.ByToken(claims.Issuer, claims.Subject, claims.Audience)
 	return caller, identityError("JWT's subject and audience", err)
 }
 

@@ -1,4 +1,4 @@
-package caddymodule
+package hubapp
 
 import (
 	"context"
@@ -44,30 +44,30 @@ func (c *sealerCache) of(app string, creds hubspot.Credentials) (*sealers, error
 	return s, nil
 }
 
-// sealer returns what seals and opens the state of the app's installs. It
-// fails as credentials does.
-func (h *hubApp) sealer(ctx context.Context) (*oauthstate.Sealer, error) {
-	s, err := h.currentSealers(ctx)
+// StateSealer returns what seals and opens the state of the app's installs. It
+// fails as Credentials does.
+func (a *App) StateSealer(ctx context.Context) (*oauthstate.Sealer, error) {
+	s, err := a.currentSealers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return s.states, nil
 }
 
-// tokenSealer returns what seals and opens the app's user tokens. It fails as
-// credentials does.
-func (h *hubApp) tokenSealer(ctx context.Context) (*usertoken.Sealer, error) {
-	s, err := h.currentSealers(ctx)
+// TokenSealer returns what seals and opens the app's user tokens. It fails as
+// Credentials does.
+func (a *App) TokenSealer(ctx context.Context) (*usertoken.Sealer, error) {
+	s, err := a.currentSealers(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return s.tokens, nil
 }
 
-func (h *hubApp) currentSealers(ctx context.Context) (*sealers, error) {
-	creds, err := h.credentials(ctx)
+func (a *App) currentSealers(ctx context.Context) (*sealers, error) {
+	credentials, err := a.Credentials(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return h.sealers.of(h.name, creds)
+	return a.sealers.of(a.Name, credentials)
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package admission
 
 import (
 	"net"
@@ -6,22 +6,21 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 )
 
-// checkOpen refuses a request without a key that `open` is not for: one from
+// CheckOpen refuses a request without a key that `open` is not for: one from
 // another machine, and one that a browser sends because of another site. A
 // page that somebody looks at must not be able to use a sidecar on localhost.
-func (p *Proxy) checkOpen(r *http.Request) *apierror.Error {
+// ownName says whether the Host of a request is a name of the site, beside
+// localhost and loopback addresses. The error is an [*apierror.Error].
+func CheckOpen(r *http.Request, ownName func(*http.Request) bool) error {
 	switch {
 	case !isLocalPeer(r):
 		return apierror.New(apierror.CallerUnauthenticated,
 			"Without a caller key only programs on this machine are let in. Send a key, as Authorization: Bearer <key>.")
-	case !p.sites.isOwnHost(r):
+	case !isLoopbackName(r.Host) && !ownName(r):
 		return apierror.New(apierror.CallerForbidden,
 			"Without a caller key the Host has to be localhost, a loopback address or a name of this site.")
 	case !isSameOrigin(r):
@@ -102,28 +101,15 @@ func withPort(scheme, hostport string) string {
 	return hostport + ":80"
 }
 
-// siteNames knows the names that the sites of a server have.
-type siteNames struct {
-	// servers maps *caddyhttp.Server to its []caddyhttp.MatchHost.
-	servers sync.Map
-}
-
-// isOwnHost reports whether the Host of a request cannot be a name that
-// somebody else has let point to this machine.
-func (s *siteNames) isOwnHost(r *http.Request) bool {
-	host := strings.ToLower(hostOf(r.Host))
+// isLoopbackName reports whether a Host cannot be a name that somebody else has
+// let point to this machine.
+func isLoopbackName(hostport string) bool {
+	host := strings.ToLower(hostOf(hostport))
 	if host == "localhost" {
 		return true
 	}
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Unmap().IsLoopback() {
-		return true
-	}
-	for _, names := range s.of(r) {
-		if ok, err := names.MatchWithError(r); ok && err == nil {
-			return true
-		}
-	}
-	return false
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // hostOf takes the port, the brackets and the final dot off a Host.
@@ -135,34 +121,8 @@ func hostOf(hostport string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// of returns the host matchers of the server that r came in by.
-func (s *siteNames) of(r *http.Request) []caddyhttp.MatchHost {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok {
-		return nil
-	}
-	if names, ok := s.servers.Load(server); ok {
-		return names.([]caddyhttp.MatchHost)
-	}
-	names, _ := s.servers.LoadOrStore(server, hostMatchers(server.Routes))
-	return names.([]caddyhttp.MatchHost)
-}
-
-func hostMatchers(routes caddyhttp.RouteList) []caddyhttp.MatchHost {
-	var found []caddyhttp.MatchHost
-	for _, route := range routes {
-		for _, set := range route.MatcherSets {
-			for _, matcher := range set {
-				if host, ok := matcher.(*caddyhttp.MatchHost); ok {
-					found = append(found, *host)
-				}
-			}
-		}
-		for _, handler := range route.Handlers {
-			if subroute, ok := handler.(*caddyhttp.Subroute); ok {
-				found = append(found, hostMatchers(subroute.Routes)...)
-			}
-		}
-	}
-	return found
+// isUnixPeer reports whether a request came in by a unix socket.
+func isUnixPeer(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && strings.HasPrefix(local.Network(), "unix")
 }

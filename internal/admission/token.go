@@ -1,48 +1,46 @@
-package caddymodule
+package admission
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
-
-// tagApps indexes apps by the marks of their user tokens.
-func tagApps(apps map[string]*hubApp) map[sealing.Tag]*hubApp {
-	tagged := make(map[sealing.Tag]*hubApp, len(apps))
-	for name, app := range apps {
-		tagged[usertoken.Tag(name)] = app
-	}
-	return tagged
-}
 
 // authenticateToken finds the caller that a user token stands for: the one
 // who issued it, as it is configured now, narrowed to what the token is for.
 // The error is an [*apierror.Error].
-func (a *App) authenticateToken(ctx context.Context, text string) (*access.Caller, error) {
+func (d *Desk) authenticateToken(ctx context.Context, text string) (*access.Caller, error) {
 	tag, _ := usertoken.TagOf(text)
-	app, ok := a.tagged[tag]
+	app, ok := d.tagged[tag]
 	if !ok {
 		return nil, invalidToken(usertoken.ErrMalformed)
 	}
-	sealer, err := app.tokenSealer(ctx)
+	sealer, err := app.TokenSealer(ctx)
 	if err != nil {
 		return nil, apierror.Wrap(apierror.StoreUnavailable,
 			"The user token cannot be checked: the app's client credentials are in the store, which does not answer. Try again soon.", err)
 	}
-	token, err := sealer.Open(text, a.now())
+	now := d.now()
+	sum := sha256.Sum256([]byte(text))
+	if caller, ok := d.opened.get(sum, sealer, now); ok {
+		return caller, nil
+	}
+	token, err := sealer.Open(text, now)
 	if err != nil {
 		return nil, invalidToken(err)
 	}
-	issuer, ok := a.callers.ByName(token.Caller)
+	issuer, ok := d.callers.ByName(token.Caller)
 	if !ok {
 		return nil, apierror.New(apierror.CallerUnauthenticated,
 			"The caller that issued this user token is not in the sidecar's configuration any more.")
 	}
-	return issuer.Narrow(token.Scope()), nil
+	caller := issuer.Narrow(token.Scope())
+	d.opened.put(sum, openedToken{caller: caller, sealer: sealer, until: token.ExpiresAt}, now)
+	return caller, nil
 }
 
 func invalidToken(err error) *apierror.Error {
@@ -53,25 +51,12 @@ func invalidToken(err error) *apierror.Error {
 	return apierror.Wrap(apierror.CallerUnauthenticated, message, err)
 }
 
-// addTokenUser takes the user of a user token, if nothing else in the request
-// has named one. Whoever that is, the policy has the last word.
-func (c *call) addTokenUser() {
-	if scope := c.caller.Scope(); scope != nil && c.user == "" {
-		c.user = scope.User
-	}
-}
-
-// tokenID names the user token of the call in logs; empty without one.
-func (c *call) tokenID() string {
-	if c.caller == nil {
+// TokenID is the id of the user token that a caller stands for; empty for one
+// with a key, and for nil.
+func TokenID(caller *access.Caller) string {
+	if caller == nil {
 		return ""
 	}
-	return tokenIDOf(c.caller)
-}
-
-// tokenIDOf is the id of the user token that a caller stands for; empty for
-// one with a key.
-func tokenIDOf(caller *access.Caller) string {
 	if scope := caller.Scope(); scope != nil {
 		return scope.TokenID
 	}

@@ -1,0 +1,104 @@
+// Package hubapp has a HubSpot app at run time: its settings, and what serves
+// it. Relays, installs and the endpoints for callers all work for an [App].
+package hubapp
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+)
+
+// App is one configured HubSpot app. All fields are required; they are set
+// before the first use and left as they are. It is safe for concurrent use and
+// must not be copied.
+type App struct {
+	// Name is the app's name in lower case.
+	Name string
+	// Settings are expanded.
+	Settings appconfig.Resolved
+	// Endpoints say where HubSpot is.
+	Endpoints hubspot.Endpoints
+	// Client calls HubSpot's OAuth endpoints as the app.
+	Client *hubspot.Client
+	// Manager has the app's connections and their tokens.
+	Manager *connection.Manager
+	// Limiter paces requests to the API.
+	Limiter *quota.Limiter
+
+	sealers sealerCache
+}
+
+// Credentials returns the app's client credentials. It fails with
+// [connection.ErrUnavailable] if they are kept in the store and have never
+// been read.
+func (a *App) Credentials(ctx context.Context) (hubspot.Credentials, error) {
+	return a.Client.Credentials.Credentials(ctx)
+}
+
+// UUID returns the name-based UUID of the app's client id. It fails as
+// Credentials does.
+func (a *App) UUID(ctx context.Context) (string, error) {
+	credentials, err := a.Credentials(ctx)
+	if err != nil {
+		return "", err
+	}
+	return hubspot.ClientUUID(credentials.ClientID), nil
+}
+
+// Exchange redeems the code of a callback. Errors are those of
+// [hubspot.Client.Exchange].
+func (a *App) Exchange(ctx context.Context, code, verifier string) (hubspot.Grant, error) {
+	grant, err := a.Client.Exchange(ctx, code, verifier)
+	if stored, ok := a.Client.Credentials.(*StoredCredentials); ok {
+		stored.refusedBy(err)
+	}
+	return grant, err
+}
+
+// RequiredScopes are those that HubSpot must grant, the conditional ones of
+// the configuration included.
+func (a *App) RequiredScopes() []string {
+	return slices.Concat(a.Settings.Scopes.Required, a.Settings.Scopes.Conditional)
+}
+
+// AskedScopes are all scopes of an install.
+func (a *App) AskedScopes() []string {
+	return slices.Concat(a.RequiredScopes(), a.Settings.Scopes.Optional)
+}
+
+// ConnectionError maps an error of the Manager to an answer about a user.
+func (a *App) ConnectionError(user string, err error) *apierror.Error {
+	kind, message := explain(err)
+	e := apierror.Wrap(kind, message, err)
+	e.Context = map[string][]string{"app": {a.Name}, "user": {user}}
+	return e
+}
+
+// StoreError is for errors of the store that are about no user in particular.
+func (a *App) StoreError(err error) *apierror.Error {
+	e := apierror.Wrap(apierror.StoreUnavailable, "The connection store does not answer. Try again soon.", err)
+	e.Context = map[string][]string{"app": {a.Name}}
+	return e
+}
+
+func explain(err error) (apierror.SubCategory, string) {
+	switch {
+	case errors.Is(err, connection.ErrNotConnected):
+		return apierror.NotConnected, "The user has not connected a HubSpot account to this app, or has disconnected it. Let the user install the app."
+	case errors.Is(err, connection.ErrReauthRequired):
+		return apierror.ReauthRequired, "HubSpot no longer accepts the user's grant: the app was uninstalled or its access revoked. Let the user install the app again."
+	case errors.Is(err, connection.ErrAppMisconfigured):
+		return apierror.AppMisconfigured, "HubSpot refuses the app's own credentials, and no valid access token is left. An operator has to look at client_id and client_secret."
+	case errors.Is(err, connection.ErrUnavailable):
+		return apierror.StoreUnavailable, "The connection is not known here yet and the connection store does not answer. Try again soon."
+	case errors.Is(err, connection.ErrCorrupt):
+		return apierror.StoreUnavailable, "The stored connection cannot be read. Let the user install the app again, or have an operator look at the store."
+	}
+	return apierror.TokenUnavailable, "There is no valid access token at the moment and HubSpot gave no new one. Try again soon."
+}
