@@ -5,7 +5,8 @@
 package appconfig
 
 // App is the settings of one HubSpot app: the client credentials, what its
-// install links ask for, and the quotas that HubSpot grants it.
+// install links ask for, and the quotas that HubSpot grants it. Each field has
+// its row in the table that [Settings] returns, which serves all forms.
 type App struct {
 	// The app's client ID, from the Auth tab of the app in HubSpot. A
 	// placeholder such as {env.HUBSPOT_CLIENT_ID} is expanded when the
@@ -68,33 +69,6 @@ type App struct {
 	// Requests to HubSpot's token endpoint, over all connections of the app.
 	// Default: "10 1s".
 	RefreshQuota Rate `json:"refresh_quota,omitzero" yaml:"refresh_quota,omitempty"`
-}
-
-// Names of the settings, as they stand in every form of the config.
-const (
-	SettingClientID          = "client_id"
-	SettingClientSecret      = "client_secret"
-	SettingClientSecretNext  = "client_secret_next"
-	SettingCredentials       = "credentials"
-	SettingAppID             = "app_id"
-	SettingScopes            = "scopes"
-	SettingConditionalScopes = "conditional_scopes"
-	SettingOptionalScopes    = "optional_scopes"
-	SettingScopesFrom        = "scopes_from"
-	SettingRedirectURI       = "redirect_uri"
-	SettingQuota             = "quota"
-	SettingSearchQuota       = "search_quota"
-	SettingRefreshQuota      = "refresh_quota"
-)
-
-// Settings returns the names of all settings of an app in the order of the
-// documentation.
-func Settings() []string {
-	return []string{
-		SettingClientID, SettingClientSecret, SettingClientSecretNext, SettingCredentials, SettingAppID,
-		SettingScopes, SettingConditionalScopes, SettingOptionalScopes, SettingScopesFrom, SettingRedirectURI,
-		SettingQuota, SettingSearchQuota, SettingRefreshQuota,
-	}
 }
 
 // NamedApp is an app with its name and its place in a file.

@@ -27,3 +27,8 @@ func parseCredentials(value string) (string, error) {
 	}
 	return fields[1], nil
 }
+
+func checkCredentials(value string) error {
+	_, err := parseCredentials(value)
+	return err
+}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -41,29 +41,23 @@ func (r Resolved) HasInstallLinks() bool { return r.RedirectURI != "" }
 // function expand gets each value that holds a placeholder; it should return
 // an error for one that is unknown or empty, which is wrapped, so that it must
 // hold no secret. The errors are [*SettingError] and hold no expanded value.
-func (a App) Expand(name string, expand func(setting, value string) (string, error)) (Resolved, error) {
+func (a App) Expand(name string, expand func(value string) (string, error)) (Resolved, error) {
 	if err := a.Validate(name); err != nil {
 		return Resolved{}, err
 	}
-	e := expander{expand: expand}
-	expanded := App{
-		ClientID:         e.text(SettingClientID, a.ClientID),
-		ClientSecret:     e.text(SettingClientSecret, a.ClientSecret),
-		ClientSecretNext: e.text(SettingClientSecretNext, a.ClientSecretNext),
-		Credentials:      e.text(SettingCredentials, a.Credentials),
-		AppID:            a.AppID,
-		ScopesFrom:       e.text(SettingScopesFrom, a.ScopesFrom),
-		RedirectURI:      e.text(SettingRedirectURI, a.RedirectURI),
-		Quota:            a.Quota.Or(DefaultQuota),
-		SearchQuota:      a.SearchQuota.Or(DefaultSearchQuota),
-		RefreshQuota:     a.RefreshQuota.Or(DefaultRefreshQuota),
-
-		Scopes:            e.list(SettingScopes, a.Scopes),
-		ConditionalScopes: e.list(SettingConditionalScopes, a.ConditionalScopes),
-		OptionalScopes:    e.list(SettingOptionalScopes, a.OptionalScopes),
+	e := placeholder.NewExpander(func(value string) (string, error) {
+		expanded, err := expand(value)
+		if err != nil {
+			return "", fmt.Errorf("expanding its placeholder: %w", err)
+		}
+		return expanded, nil
+	})
+	expanded := a
+	for _, s := range settings {
+		s.expand(&expanded, e)
 	}
-	if e.err != nil {
-		return Resolved{}, &SettingError{App: name, Setting: e.setting, Err: e.err}
+	if wrong, ok := errors.AsType[*placeholder.Error](e.Err()); ok {
+		return Resolved{}, &SettingError{App: name, Setting: wrong.Setting, Err: wrong.Err}
 	}
 	if setting, err := expanded.checkExpanded(a); err != nil {
 		return Resolved{}, &SettingError{App: name, Setting: setting, Err: err}
@@ -72,15 +66,15 @@ func (a App) Expand(name string, expand func(setting, value string) (string, err
 }
 
 // checkExpanded checks the values of an expanded app; written is what it was
-// expanded from.
+// expanded from, whose own scopes an error may show.
 func (a App) checkExpanded(written App) (setting string, err error) {
-	for _, s := range a.clientSettings()[1:] {
-		if err := checkOpaque(s.value); err != nil {
-			return s.setting, err
+	var literals []string
+	for _, s := range settings {
+		if list, ok := s.target(&written).(*[]string); ok {
+			literals = append(literals, *list...)
 		}
 	}
 	never := func(string) bool { return false }
-	literals := slices.Concat(written.Scopes, written.ConditionalScopes, written.OptionalScopes)
 	return a.checkValues(never, func(scope string) string {
 		if slices.Contains(literals, scope) {
 			return fmt.Sprintf("%q", scope)
@@ -115,49 +109,4 @@ func (a App) resolve(name string) (Resolved, error) {
 		}
 	}
 	return r, nil
-}
-
-// expander keeps the first error.
-type expander struct {
-	expand  func(setting, value string) (string, error)
-	setting string
-	err     error
-}
-
-// text expands one value. White space around it is taken off: files end with a
-// line break, and no setting has any.
-func (e *expander) text(setting, value string) string {
-	if e.err != nil || !hasPlaceholder(value) {
-		return value
-	}
-	expanded, err := e.expand(setting, value)
-	if err != nil {
-		e.fail(setting, fmt.Errorf("expanding its placeholder: %w", err))
-		return ""
-	}
-	expanded = strings.TrimSpace(expanded)
-	if expanded == "" {
-		e.fail(setting, errors.New("is empty once its placeholder is expanded"))
-	}
-	return expanded
-}
-
-// list expands a list, in which a placeholder may stand for several items
-// separated by white space.
-func (e *expander) list(setting string, values []string) []string {
-	var list []string
-	for _, value := range values {
-		if !hasPlaceholder(value) {
-			list = append(list, value)
-			continue
-		}
-		list = append(list, strings.Fields(e.text(setting, value))...)
-	}
-	return list
-}
-
-func (e *expander) fail(setting string, err error) {
-	if e.err == nil {
-		e.setting, e.err = setting, err
-	}
 }

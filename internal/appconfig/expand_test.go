@@ -14,8 +14,8 @@ import (
 )
 
 // environment expands {env.NAME} wherever it stands in a value.
-func environment(values map[string]string) func(setting, value string) (string, error) {
-	return func(_, value string) (string, error) {
+func environment(values map[string]string) func(value string) (string, error) {
+	return func(value string) (string, error) {
 		for {
 			before, rest, ok := strings.Cut(value, "{env.")
 			if !ok {
@@ -86,11 +86,11 @@ func TestExpandWithCredentialsOfVault(t *testing.T) {
 func TestExpandDoesNotCallForLiterals(t *testing.T) {
 	app := valid(func(a *appconfig.App) { a.ClientID = "client-1" })
 	var called []string
-	_, err := app.Expand("hbdev", func(setting, value string) (string, error) {
-		called = append(called, setting+" "+value)
+	_, err := app.Expand("hbdev", func(value string) (string, error) {
+		called = append(called, value)
 		return "x", nil
 	})
-	if want := []string{"client_secret {env.HUBSPOT_CLIENT_SECRET}"}; err != nil || !reflect.DeepEqual(called, want) {
+	if want := []string{"{env.HUBSPOT_CLIENT_SECRET}"}; err != nil || !reflect.DeepEqual(called, want) {
 		t.Errorf("called for %q (%v), want %q", called, err, want)
 	}
 }

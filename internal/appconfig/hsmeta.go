@@ -104,8 +104,8 @@ func authScopes(auth map[string]json.RawMessage, prefix string) (Scopes, error) 
 	}
 	never := func(string) bool { return false }
 	show := func(scope string) string { return fmt.Sprintf("%q", scope) }
-	if wrong := checkScopeLists(lists, never, show); wrong != nil {
-		return Scopes{}, fmt.Errorf("%s: %w", wrong.setting, wrong.err)
+	if field, err := checkScopeLists(lists, never, show); err != nil {
+		return Scopes{}, fmt.Errorf("%s: %w", field, err)
 	}
 	return Scopes{Required: lists[0].scopes, Conditional: lists[1].scopes, Optional: lists[2].scopes}, nil
 }

@@ -22,39 +22,30 @@ type scopeList struct {
 	scopes  []string
 }
 
-// listError is an error in a list.
-type listError struct {
-	setting string
-	err     error
-}
-
-// checkScopeLists checks every scope and that none is in the lists twice.
-// Whether HubSpot knows a scope is not checked: its documentation and its
-// API disagree on names. Values that skip says so about are compared only;
-// show writes a scope into an error.
-func checkScopeLists(lists []scopeList, skip func(string) bool, show func(string) string) *listError {
+// checkScopeLists checks every scope and that none is in the lists twice. It
+// returns the name of the list that is wrong. Whether HubSpot knows a scope is
+// not checked: its documentation and its API disagree on names. Values that
+// skip says so about are compared only; show writes a scope into an error.
+func checkScopeLists(lists []scopeList, skip func(string) bool, show func(string) string) (setting string, err error) {
 	seen := make(map[string]string)
 	for _, list := range lists {
 		for _, scope := range list.scopes {
-			var err error
 			if !skip(scope) {
-				err = checkScope(scope, show)
+				if err := checkScope(scope, show); err != nil {
+					return list.setting, err
+				}
 			}
 			other, twice := seen[scope]
 			switch {
-			case err != nil:
 			case twice && other == list.setting:
-				err = fmt.Errorf("%s is given twice", show(scope))
+				return list.setting, fmt.Errorf("%s is given twice", show(scope))
 			case twice:
-				err = fmt.Errorf("%s is in %s already; a scope is in one list only", show(scope), other)
-			}
-			if err != nil {
-				return &listError{setting: list.setting, err: err}
+				return list.setting, fmt.Errorf("%s is in %s already; a scope is in one list only", show(scope), other)
 			}
 			seen[scope] = list.setting
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // checkScope checks the grammar of RFC 6749, 3.3. Braces and commas would be

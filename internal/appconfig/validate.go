@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 )
 
 // Validate checks the settings of the app named name as they are written, and
@@ -17,7 +18,7 @@ func (a App) Validate(name string) error {
 	show := func(value string) string { return fmt.Sprintf("%q", value) }
 	setting, err := a.checkWritten()
 	if err == nil {
-		setting, err = a.checkValues(hasPlaceholder, show)
+		setting, err = a.checkValues(placeholder.In, show)
 	}
 	if err != nil {
 		return &SettingError{App: name, Setting: setting, Err: err}
@@ -29,7 +30,9 @@ func (a App) Validate(name string) error {
 // settings go together, and how secrets are written.
 func (a App) checkWritten() (setting string, err error) {
 	if a.Credentials != "" {
-		for _, other := range a.clientSettings() {
+		for _, other := range []struct{ setting, value string }{
+			{SettingClientID, a.ClientID}, {SettingClientSecret, a.ClientSecret}, {SettingClientSecretNext, a.ClientSecretNext},
+		} {
 			if other.value != "" {
 				return SettingCredentials, fmt.Errorf("%s is given as well; use one or the other", other.setting)
 			}
@@ -42,28 +45,15 @@ func (a App) checkWritten() (setting string, err error) {
 			return SettingClientSecret, errors.New("is missing; write it as a placeholder such as {env.HUBSPOT_CLIENT_SECRET} (or use credentials)")
 		}
 	}
-	for _, s := range a.clientSettings()[1:] {
-		if s.value == "" {
-			continue
-		}
-		if err := checkSecretSetting(s.setting, s.value); err != nil {
-			return s.setting, err
+	for _, s := range settings {
+		if err := s.checkForm(&a); err != nil {
+			return s.Name, err
 		}
 	}
 	if a.ClientSecret != "" && a.ClientSecretNext == a.ClientSecret {
 		return SettingClientSecretNext, errors.New("is the same placeholder as client_secret; it is for another secret, while one is rotated")
 	}
 	return a.checkInstallSettings()
-}
-
-type namedValue struct{ setting, value string }
-
-func (a App) clientSettings() []namedValue {
-	return []namedValue{
-		{SettingClientID, a.ClientID},
-		{SettingClientSecret, a.ClientSecret},
-		{SettingClientSecretNext, a.ClientSecretNext},
-	}
 }
 
 func (a App) scopeLists() []scopeList {
@@ -91,51 +81,14 @@ func (a App) checkInstallSettings() (setting string, err error) {
 	return "", nil
 }
 
-// checkValues checks each value by itself. Those that skip says so about hold
-// placeholders; show writes a scope into an error.
+// checkValues checks each value by itself, and that no scope is in two lists
+// of an install link. Those that skip says so about hold placeholders; show
+// writes a scope into an error.
 func (a App) checkValues(skip func(string) bool, show func(string) string) (setting string, err error) {
-	if !skip(a.ClientID) {
-		if err := checkOpaque(a.ClientID); err != nil {
-			return SettingClientID, err
+	for _, s := range settings {
+		if err := s.checkValue(&a, skip, show); err != nil {
+			return s.Name, err
 		}
 	}
-	if a.Credentials != "" && !skip(a.Credentials) {
-		if _, err := parseCredentials(a.Credentials); err != nil {
-			return SettingCredentials, err
-		}
-	}
-	if a.AppID < 0 {
-		return SettingAppID, errors.New("must be a positive number; it is on the app's page in HubSpot")
-	}
-	if wrong := checkScopeLists(a.scopeLists(), skip, show); wrong != nil {
-		return wrong.setting, wrong.err
-	}
-	if strings.ContainsRune(a.ScopesFrom, 0) {
-		return SettingScopesFrom, errors.New("is not the path of a file")
-	}
-	if a.RedirectURI != "" && !skip(a.RedirectURI) {
-		if err := checkRedirectURI(a.RedirectURI); err != nil {
-			return SettingRedirectURI, err
-		}
-	}
-	return a.checkRates()
-}
-
-func (a App) checkRates() (setting string, err error) {
-	for _, r := range []struct {
-		setting string
-		rate    Rate
-	}{
-		{SettingQuota, a.Quota},
-		{SettingSearchQuota, a.SearchQuota},
-		{SettingRefreshQuota, a.RefreshQuota},
-	} {
-		if r.rate.IsZero() {
-			continue
-		}
-		if err := r.rate.validate(); err != nil {
-			return r.setting, err
-		}
-	}
-	return "", nil
+	return checkScopeLists(a.scopeLists(), skip, show)
 }

@@ -276,11 +276,11 @@ func TestJSONAndYAMLForms(t *testing.T) {
 	if err := json.Unmarshal(raw, &keys); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range appconfig.Settings() {
-		if _, ok := keys[name]; !ok {
-			t.Errorf("%s is not in the JSON form: %s", name, raw)
+	for _, s := range appconfig.Settings() {
+		if _, ok := keys[s.Name]; !ok {
+			t.Errorf("%s is not in the JSON form: %s", s.Name, raw)
 		}
-		delete(keys, name)
+		delete(keys, s.Name)
 	}
 	if len(keys) > 0 {
 		t.Errorf("not in Settings: %v", keys)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"regexp"
 	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -180,8 +179,12 @@ func readApp(name, node *yaml.Node) (App, error) {
 	what := fmt.Sprintf("app %q", name.Value)
 	err := eachKey(node, what, func(key, value *yaml.Node) error {
 		lines[key.Value] = value
-		if err := app.set(key, value); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+		setting, ok := settingNamed(key.Value)
+		if !ok {
+			return fmt.Errorf("%s: %w", what, errorAt(key, "unknown key %q; known are %s", key.Value, settingNames()))
+		}
+		if err := setting.read(&app, value); err != nil {
+			return fmt.Errorf("%s: %s: %w", what, key.Value, err)
 		}
 		return nil
 	})
@@ -197,87 +200,4 @@ func readApp(name, node *yaml.Node) (App, error) {
 		return app, errorAt(place, "%w", err)
 	}
 	return app, err
-}
-
-// set reads one setting.
-func (a *App) set(key, value *yaml.Node) error {
-	fields := map[string]any{
-		SettingClientID:          &a.ClientID,
-		SettingClientSecret:      &a.ClientSecret,
-		SettingClientSecretNext:  &a.ClientSecretNext,
-		SettingCredentials:       &a.Credentials,
-		SettingAppID:             &a.AppID,
-		SettingScopes:            &a.Scopes,
-		SettingConditionalScopes: &a.ConditionalScopes,
-		SettingOptionalScopes:    &a.OptionalScopes,
-		SettingScopesFrom:        &a.ScopesFrom,
-		SettingRedirectURI:       &a.RedirectURI,
-		SettingQuota:             &a.Quota,
-		SettingSearchQuota:       &a.SearchQuota,
-		SettingRefreshQuota:      &a.RefreshQuota,
-	}
-	var err error
-	switch target := fields[key.Value].(type) {
-	case *string:
-		*target, err = readText(value)
-	case *int64:
-		*target, err = readInteger(value)
-	case *[]string:
-		*target, err = readList(value)
-	case *Rate:
-		*target, err = readRate(value)
-	default:
-		return errorAt(key, "unknown key %q; known are %s", key.Value, strings.Join(Settings(), ", "))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", key.Value, err)
-	}
-	return nil
-}
-
-func readText(node *yaml.Node) (string, error) {
-	switch {
-	case node.Kind == yaml.MappingNode:
-		return "", errorAt(node, `must be a text; a placeholder needs quotes in YAML: "{env.NAME}"`)
-	case node.Kind == yaml.ScalarNode && node.Value == "":
-		return "", errorAt(node, "must not be empty; leave the key out instead")
-	case node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str":
-		return "", errorAt(node, "must be a text; put numbers and the like in quotes")
-	}
-	return node.Value, nil
-}
-
-func readInteger(node *yaml.Node) (int64, error) {
-	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!int" {
-		if n, err := strconv.ParseInt(node.Value, 10, 64); err == nil {
-			return n, nil
-		}
-	}
-	return 0, errorAt(node, "must be a whole number without quotes")
-}
-
-func readList(node *yaml.Node) ([]string, error) {
-	if node.Kind != yaml.SequenceNode || len(node.Content) == 0 {
-		return nil, errorAt(node, "must be a list with at least one item, such as [oauth, crm.objects.contacts.read]")
-	}
-	var list []string
-	for i, item := range node.Content {
-		text, err := readText(item)
-		if err != nil {
-			return nil, fmt.Errorf("item %d: %w", i+1, err)
-		}
-		list = append(list, text)
-	}
-	return list, nil
-}
-
-func readRate(node *yaml.Node) (Rate, error) {
-	var rate Rate
-	if node.Kind != yaml.ScalarNode {
-		return rate, errorAt(node, "must be a rate, such as 110 10s")
-	}
-	if err := rate.UnmarshalText([]byte(node.Value)); err != nil {
-		return rate, errorAt(node, "%w", err)
-	}
-	return rate, nil
 }
