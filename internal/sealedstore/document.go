@@ -40,7 +40,11 @@ func (s *Store) loadDocument(ctx context.Context, name string) (string, uint64, 
 	if err != nil {
 		return "", 0, err
 	}
-	doc, err := s.sealer.open(file, box)
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return "", 0, err
+	}
+	doc, err := sealer.open(file, box)
 	return doc.Fields[documentField], doc.Version, err
 }
 
@@ -59,8 +63,12 @@ func (s *Store) saveDocument(ctx context.Context, name, text string, based uint6
 	if err := connection.CheckDocument(name, text); err != nil {
 		return err
 	}
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return err
+	}
 	file := path.Join(documentsPrefix, name)
-	box, err := s.sealer.seal(file, map[string]string{documentField: text}, based+1)
+	box, err := sealer.seal(file, map[string]string{documentField: text}, based+1)
 	if err != nil {
 		return fmt.Errorf("sealing document: %w", err)
 	}

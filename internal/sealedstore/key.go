@@ -14,7 +14,7 @@ import (
 const keySize = 32
 
 // Key is the 32 bytes from which a store's keys are derived. It cannot print
-// itself. The zero value is no key and is refused by [New]. Keys are values
+// itself. The zero value is no key and is refused by a store. Keys are values
 // and may be used concurrently.
 type Key struct {
 	raw secret.Text // the bytes themselves, not their base64

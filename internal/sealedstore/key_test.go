@@ -20,7 +20,7 @@ import (
 // id tells keys apart without looking into them.
 func id(t *testing.T, key sealedstore.Key) string {
 	t.Helper()
-	store, err := sealedstore.New(newMemory(), key)
+	store, err := sealedstore.New(newMemory(), sealedstore.Static(key))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +78,9 @@ func TestKeyCannotPrintItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := open(t, newMemory(), keyA)
+	if _, err := store.ID(t.Context(), acme); err != nil { // the store has its key from here on
+		t.Fatal(err)
+	}
 	var logged strings.Builder
 	slog.New(slog.NewTextHandler(&logged, nil)).Info("x", "key", key)
 	type holder struct{ key sealedstore.Key }

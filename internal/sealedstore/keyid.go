@@ -18,7 +18,11 @@ import (
 // checkKey refuses a storage that belongs to another key. One that belongs to
 // none holds nothing.
 func (s *Store) checkKey(ctx context.Context) error {
-	if err := s.readKeyID(ctx); !errors.Is(err, fs.ErrNotExist) {
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return err
+	}
+	if err := s.readKeyID(ctx, sealer.keyID); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -27,23 +31,27 @@ func (s *Store) checkKey(ctx context.Context) error {
 // claimKey is checkKey for writers: it makes a storage that belongs to no key
 // ours.
 func (s *Store) claimKey(ctx context.Context) error {
-	if err := s.readKeyID(ctx); !errors.Is(err, fs.ErrNotExist) {
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return err
+	}
+	if err := s.readKeyID(ctx, sealer.keyID); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return s.locked(ctx, keyIDLock, func() error {
-		if err := s.readKeyID(ctx); !errors.Is(err, fs.ErrNotExist) {
+		if err := s.readKeyID(ctx, sealer.keyID); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if err := s.storeFile(ctx, keyIDName, []byte(s.sealer.keyID)); err != nil {
+		if err := s.storeFile(ctx, keyIDName, []byte(sealer.keyID)); err != nil {
 			return err
 		}
-		return s.readKeyID(ctx)
+		return s.readKeyID(ctx, sealer.keyID)
 	})
 }
 
-// readKeyID returns nil if the storage belongs to our key. Other errors wrap
-// fs.ErrNotExist, ErrCorrupt or ErrUnavailable.
-func (s *Store) readKeyID(ctx context.Context) error {
+// readKeyID returns nil if the storage belongs to our key, whose id is ours.
+// Other errors wrap fs.ErrNotExist, ErrCorrupt or ErrUnavailable.
+func (s *Store) readKeyID(ctx context.Context, ours string) error {
 	if s.sameKey.Load() {
 		return nil
 	}
@@ -51,7 +59,7 @@ func (s *Store) readKeyID(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare(stored, []byte(s.sealer.keyID)) != 1 {
+	if subtle.ConstantTimeCompare(stored, []byte(ours)) != 1 {
 		return fmt.Errorf("%w: the connections in this storage were sealed with another key: set encryption_key to that one, "+
 			"the same on all servers that share the storage; to start anew without them, delete %s, %s and %s",
 			connection.ErrCorrupt, keyIDName, recordsPrefix, documentsPrefix)

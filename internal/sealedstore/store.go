@@ -49,7 +49,7 @@ type Storage interface {
 // it is safe for concurrent use.
 type Store struct {
 	storage Storage
-	sealer  *sealer
+	sealer  lateSealer
 	gates   gates
 	// sameKey is set once the storage was seen to belong to our key.
 	sameKey atomic.Bool
@@ -57,24 +57,28 @@ type Store struct {
 
 var _ connection.Store = (*Store)(nil)
 
-// New makes a store. It does not touch the storage.
-func New(storage Storage, key Key) (*Store, error) {
+// New makes a store. It touches neither the storage nor the key: key is called
+// when the store is first used, by one goroutine at a time, until it has
+// returned one. Before that whatever needs the key fails with an error that
+// wraps [connection.ErrUnavailable] and the one of key. [Static] is for a key
+// that is known already.
+func New(storage Storage, key func() (Key, error)) (*Store, error) {
 	if storage == nil {
 		return nil, errors.New("making connection store: there is no storage")
 	}
-	if key.IsZero() {
+	if key == nil {
 		return nil, errors.New("making connection store: there is no encryption key")
 	}
-	sealer, err := newSealer(key)
-	if err != nil {
-		return nil, fmt.Errorf("making connection store: %w", err)
-	}
-	return &Store{storage: storage, sealer: sealer}, nil
+	return &Store{storage: storage, sealer: lateSealer{key: key}}, nil
 }
 
 // ID implements [connection.Store]. It does not touch the storage.
 func (s *Store) ID(_ context.Context, key connection.Key) (string, error) {
-	return s.sealer.id(key), nil
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return "", err
+	}
+	return sealer.id(key), nil
 }
 
 // Load implements [connection.Store].
@@ -106,7 +110,11 @@ func (s *Store) read(ctx context.Context, name string) (connection.Versioned, er
 	if err != nil {
 		return connection.Versioned{}, err
 	}
-	doc, err := s.sealer.open(name, box)
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return connection.Versioned{}, err
+	}
+	doc, err := sealer.open(name, box)
 	if err != nil {
 		return connection.Versioned{}, err
 	}
@@ -149,7 +157,11 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) err
 	if err != nil {
 		return err
 	}
-	box, err := s.sealer.seal(name, r.Encode(), based+1)
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return err
+	}
+	box, err := sealer.seal(name, r.Encode(), based+1)
 	if err != nil {
 		return fmt.Errorf("sealing record: %w", err)
 	}
@@ -242,7 +254,11 @@ func (s *Store) name(key connection.Key) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := s.sealer.id(key)
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return "", err
+	}
+	id := sealer.id(key)
 	return path.Join(dir, id[:shardChars], id), nil
 }
 

@@ -28,7 +28,7 @@ func open(t *testing.T, storage sealedstore.Storage, key string) *sealedstore.St
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := sealedstore.New(storage, parsed)
+	store, err := sealedstore.New(storage, sealedstore.Static(parsed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,11 +54,19 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sealedstore.New(nil, key); err == nil || !strings.Contains(err.Error(), "storage") {
+	if _, err := sealedstore.New(nil, sealedstore.Static(key)); err == nil || !strings.Contains(err.Error(), "storage") {
 		t.Errorf("New without storage = %v", err)
 	}
-	if _, err := sealedstore.New(newMemory(), sealedstore.Key{}); err == nil || !strings.Contains(err.Error(), "key") {
+	if _, err := sealedstore.New(newMemory(), nil); err == nil || !strings.Contains(err.Error(), "key") {
 		t.Errorf("New without key = %v", err)
+	}
+	// Which key a function returns shows when it is called.
+	store, err := sealedstore.New(newMemory(), sealedstore.Static(sealedstore.Key{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.ID(t.Context(), acme); !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "there is no encryption key") {
+		t.Errorf("ID without key = %v", err)
 	}
 }
 
