@@ -53,8 +53,8 @@ func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
 	}
 }
 
-// acquire lets a request go at once, if it may.
-func (b *bucket) acquire(now int64, r *Request) (ticket Ticket, ok bool) {
+// try lets a request go at once, if it may.
+func (b *bucket) try(now int64, r *Request) (ticket Ticket, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.free(r.Lane) || b.readyAt(needOf(r, now)) > now {

@@ -3,10 +3,16 @@
 //
 // A [Limiter] belongs to one app. It has two buckets for each portal, one for
 // search and one for everything else that HubSpot counts, as [ClassOf] says.
-// Whoever sends a request asks [Limiter.Acquire] first and tells the
-// [Ticket] it gets what came of the request:
+// Whoever sends a request asks first and tells the [Ticket] it gets what came
+// of the request. [Limiter.Try] lets it go at once if it may, [Limiter.Wait]
+// has it wait for its turn; in between, the caller can do what makes sense only
+// for a request that waits:
 //
-//	ticket, err := limiter.Acquire(ctx, quota.Request{HubID: 62515, Class: class, Wait: 10 * time.Second})
+//	r := quota.Request{HubID: 62515, Class: class, Wait: 10 * time.Second}
+//	ticket, ok := limiter.Try(r)
+//	if !ok {
+//		ticket, err = limiter.Wait(ctx, r)
+//	}
 //	if err != nil {
 //		return err // a *quota.Refusal, or the error of ctx
 //	}
@@ -14,13 +20,12 @@
 //	…
 //	ticket.Answered(quota.ReadUsage(res.Header))
 //
+// [Limiter.Acquire] is the two in a row.
+//
 // # Below the quota
 //
 // Nobody waits. Any number of requests may go out at once, as long as the
-// rolling window has room for them. There is one exception: of a burst for a
-// portal of which nothing was heard for some windows, a twentieth goes at once
-// and the rest with the first answer, or when a tenth of Per has passed. Others
-// may be using all there is, and would have the whole burst refused.
+// rolling window has room for them.
 //
 // # At the quota
 //

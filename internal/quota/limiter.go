@@ -58,17 +58,14 @@ type Request struct {
 	Class Class
 	// Lane is its urgency.
 	Lane Lane
-	// Wait is how long it can wait, to within a fiftieth of the quota's
-	// span; 0 or less does not wait. It is not refused before that time is
-	// over, unless it is certain that there is no place in it. The context's
-	// deadline counts as well.
+	// Wait is how long it can wait from the call that it is given to, to
+	// within a fiftieth of the quota's span; 0 or less does not wait. It is
+	// not refused before that time is over, unless it is certain that there
+	// is no place in it. The context's deadline counts as well.
 	Wait time.Duration
 	// Again is how often it was let go before and not processed. If it was,
 	// it goes to the front of its lane.
 	Again int
-	// Before, if not nil, is called once before the request begins to wait,
-	// by the goroutine that it belongs to.
-	Before interface{ BeginsToWait() }
 }
 
 // Refusal is the error of a request for which there is no place in time.
@@ -84,28 +81,30 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("no place within the %s quota in time; one may be free in %v", r.Policy, r.RetryAfter.Round(time.Millisecond))
 }
 
-// Acquire waits for the permission to send a request. The error is a
-// [*Refusal] or that of ctx. With a ticket, one of its methods has to be
+// Try lets a request go at once, if it may: there is room in its limit and
+// nobody is in front of it. It neither waits nor queues the request, whatever
+// r.Wait says; if ok is false, nothing has happened, and [Limiter.Wait] is
+// next.
+//
+// With a ticket, here as in Wait and Acquire, one of its methods has to be
 // called once it is known what came of the request.
-func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
-	var b *bucket
+func (l *Limiter) Try(r Request) (ticket Ticket, ok bool) {
 	now := l.now()
-	switch r.Class {
-	case Burst:
-		b = l.burst.get(r.HubID, now)
-	case Search:
-		b = l.search.get(r.HubID, now)
-	default:
+	b := l.bucket(&r, now)
+	if b == nil {
+		return Ticket{}, true
+	}
+	return b.try(now, &r)
+}
+
+// Wait queues a request and waits until it may go, or lets it go at once if
+// that has become possible. The error is a [*Refusal], or that of ctx if it
+// ends first.
+func (l *Limiter) Wait(ctx context.Context, r Request) (Ticket, error) {
+	now := l.now()
+	b := l.bucket(&r, now)
+	if b == nil {
 		return Ticket{}, nil
-	}
-	if ticket, ok := b.acquire(now, &r); ok {
-		return ticket, nil
-	}
-	if r.Before != nil && r.Wait > 0 {
-		r.Before.BeginsToWait()
-		begun := now
-		now = l.now()
-		r.Wait -= time.Duration(now - begun)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		r.Wait = min(r.Wait, time.Until(deadline))
@@ -118,6 +117,26 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
 		return Ticket{}, refusal
 	}
 	return ticket, nil
+}
+
+// Acquire is [Limiter.Try] and then, if need be, [Limiter.Wait], for those who
+// have nothing to do in between.
+func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
+	if ticket, ok := l.Try(r); ok {
+		return ticket, nil
+	}
+	return l.Wait(ctx, r)
+}
+
+// bucket returns the bucket that counts a request, or nil if none does.
+func (l *Limiter) bucket(r *Request, now int64) *bucket {
+	switch r.Class {
+	case Burst:
+		return l.burst.get(r.HubID, now)
+	case Search:
+		return l.search.get(r.HubID, now)
+	}
+	return nil
 }
 
 // wait waits for the outcome of w.
