@@ -76,6 +76,9 @@ type NamedApp struct {
 	// Name is the name as written.
 	Name string
 	App  App
-	// Line is the line of the file on which the name stands, from 1.
+	// File is the file that the app stands in, empty for an app of the
+	// Caddyfile or the JSON config. Line is the line of the file on which the
+	// name stands, from 1.
+	File string
 	Line int
 }

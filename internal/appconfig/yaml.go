@@ -36,6 +36,9 @@ func LoadYAML(path string) ([]NamedApp, error) {
 func ParseYAML(name string, data []byte) ([]NamedApp, error) {
 	apps, line, err := parseYAML(data)
 	if err == nil {
+		for i := range apps {
+			apps[i].File = name
+		}
 		return apps, nil
 	}
 	if line == 0 {

@@ -40,7 +40,7 @@ func TestParseYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []appconfig.NamedApp{
-		{Name: "hbdev", Line: 3, App: appconfig.App{
+		{Name: "hbdev", File: "apps.yaml", Line: 3, App: appconfig.App{
 			ClientID: "{env.HUBSPOT_CLIENT_ID}", ClientSecret: "{env.HUBSPOT_CLIENT_SECRET}", ClientSecretNext: "{file./run/secrets/next}",
 			AppID: 1234567, Scopes: []string{"oauth", "crm.objects.contacts.read"},
 			ConditionalScopes: []string{"tickets"}, OptionalScopes: []string{"{env.OPTIONAL}"},
@@ -48,7 +48,7 @@ func TestParseYAML(t *testing.T) {
 			Quota:       appconfig.Rate{Count: 110, Per: 10 * time.Second}, SearchQuota: appconfig.Rate{Count: 5, Per: time.Second},
 			RefreshQuota: appconfig.Rate{Count: 10, Per: time.Minute},
 		}},
-		{Name: "Other_App", Line: 17, App: appconfig.App{
+		{Name: "Other_App", File: "apps.yaml", Line: 17, App: appconfig.App{
 			Credentials: "vault secret/hubspot-apps/other", ScopesFrom: "app-hsmeta.json",
 			RedirectURI: "https://app.example.com/hubspot/other/callback",
 		}},

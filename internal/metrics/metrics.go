@@ -142,6 +142,15 @@ func (m *Metrics) Event(e connection.Event) {
 	}
 }
 
+// NoAlarms shows every alarm of an app as not raised, which is so for one whose
+// manager has just been made: a series that appears with the first alarm only
+// cannot be told from one that is not collected.
+func (m *Metrics) NoAlarms(app string) {
+	for _, reason := range connection.AlarmReasons() {
+		m.appAlarm.WithLabelValues(app, string(reason)).Set(0)
+	}
+}
+
 // Retried counts a request that was sent to HubSpot once more, and why.
 func (m *Metrics) Retried(app, reason string) { m.retries.WithLabelValues(app, reason).Inc() }
 

@@ -23,7 +23,7 @@ func MemoryStore(t testing.TB) connection.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := sealedstore.New(&memory{files: make(map[string][]byte), locks: make(map[string]chan struct{})}, key)
+	store, err := sealedstore.New(&memory{files: make(map[string][]byte), locks: make(map[string]chan struct{})}, sealedstore.Static(key))
 	if err != nil {
 		t.Fatal(err)
 	}

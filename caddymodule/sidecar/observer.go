@@ -1,19 +1,21 @@
-package caddymodule
+package sidecar
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 )
 
 // observer tells this config's log, metrics and event subscribers what the
 // connection managers report.
 type observer struct {
-	logger  *zap.Logger
-	metrics *metrics
+	logger  *slog.Logger
+	metrics *metrics.Metrics
 	events  *caddyevents.App
 	// queue separates subscribers, which may be slow, from the refreshes
 	// and requests that report to them.
@@ -23,13 +25,13 @@ type observer struct {
 // eventQueue is how many events may wait for subscribers.
 const eventQueue = 256
 
-func newObserver(logger *zap.Logger, m *metrics, events *caddyevents.App) *observer {
+func newObserver(logger *slog.Logger, m *metrics.Metrics, events *caddyevents.App) *observer {
 	return &observer{logger: logger, metrics: m, events: events, queue: make(chan connection.Event, eventQueue)}
 }
 
 // Event implements [connection.Observer].
 func (o *observer) Event(e connection.Event) {
-	o.metrics.event(e)
+	o.metrics.Event(e)
 	o.log(e)
 	if caddyEvent(e.Kind) == "" {
 		return
@@ -37,47 +39,48 @@ func (o *observer) Event(e connection.Event) {
 	select {
 	case o.queue <- e:
 	default:
-		o.logger.Warn("dropped an event: subscribers are too slow", zap.String("event", caddyEvent(e.Kind)))
+		o.logger.Warn("dropped an event: subscribers are too slow", "event", caddyEvent(e.Kind))
 	}
 }
 
 // log writes one line per event.
 func (o *observer) log(e connection.Event) {
-	line := o.logger.Check(eventLevel(e.Kind), eventMessage(e.Kind))
-	if line == nil {
+	level := eventLevel(e.Kind)
+	ctx := context.Background()
+	if !o.logger.Enabled(ctx, level) {
 		return
 	}
-	fields := make([]zap.Field, 0, 7)
-	fields = append(fields, zap.String("event", string(e.Kind)), zap.String("app", e.App))
+	fields := make([]slog.Attr, 0, 7)
+	fields = append(fields, slog.String("event", string(e.Kind)), slog.String("app", e.App))
 	if e.Tag != "" {
-		fields = append(fields, zap.String("user_tag", e.Tag))
+		fields = append(fields, slog.String("user_tag", e.Tag))
 	}
 	if e.HubID != 0 {
-		fields = append(fields, zap.Int64("hub_id", e.HubID))
+		fields = append(fields, slog.Int64("hub_id", e.HubID))
 	}
 	if e.Reason != "" {
-		fields = append(fields, zap.String("reason", e.Reason))
+		fields = append(fields, slog.String("reason", e.Reason))
 	}
 	if e.Duration != 0 {
-		fields = append(fields, zap.Duration("duration", e.Duration))
+		fields = append(fields, slog.Duration("duration", e.Duration))
 	}
 	if e.Err != nil {
-		fields = append(fields, zap.Error(e.Err))
+		fields = append(fields, slog.Any("error", e.Err))
 	}
-	line.Write(fields...)
+	o.logger.LogAttrs(ctx, level, eventMessage(e.Kind), fields...)
 }
 
 // eventLevel is how much attention an event wants.
-func eventLevel(kind connection.EventKind) zapcore.Level {
+func eventLevel(kind connection.EventKind) slog.Level {
 	switch kind {
 	case connection.EventAppAlarm, connection.EventWritePending:
-		return zap.ErrorLevel
+		return slog.LevelError
 	case connection.EventRefreshFailed, connection.EventReauthRequired, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh,
 		connection.EventFallbackUsed, connection.EventFallbackFailed:
-		return zap.WarnLevel
+		return slog.LevelWarn
 	}
-	return zap.InfoLevel
+	return slog.LevelInfo
 }
 
 // eventMessage words an event for a log.

@@ -1,30 +1,32 @@
-package caddymodule
+// Package sidecar is the Caddy app module hubspot, and the global option of that
+// name: the HubSpot apps, the callers, the store and all else that the other
+// modules share. They get it with [Get] when they are provisioned.
+package sidecar
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Sidecar{})
 }
 
-// App holds what the HubSpot directives of all sites share: the HubSpot
+// Sidecar holds what the HubSpot directives of all sites share: the HubSpot
 // apps, the callers that may use them, and the store in which connections
 // are kept.
 //
@@ -32,7 +34,7 @@ func init() {
 // or `{file./run/secrets/hubspot}`. They stay placeholders in the config and
 // are read once, when the config is loaded. One that is empty or unknown is
 // an error.
-type App struct {
+type Sidecar struct {
 	// Where connections are kept: `vault` or `caddy`. Default: `caddy`,
 	// which is Caddy's own storage, encrypted.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=hubspot.stores inline_key=type"`
@@ -42,11 +44,11 @@ type App struct {
 	FallbackCache *FallbackCache `json:"fallback_cache,omitempty"`
 
 	// A log of who used whose HubSpot account. Default: none.
-	Audit *Audit `json:"audit,omitempty"`
+	AuditSettings *Audit `json:"audit,omitempty"`
 
 	// The HubSpot apps, by the name under which callers and directives
 	// know them. Names compare without regard to case.
-	Apps map[string]*appconfig.App `json:"apps,omitempty"`
+	AppSettings map[string]*appconfig.App `json:"apps,omitempty"`
 
 	// A YAML file with more apps, in the same settings. A relative path is
 	// relative to the working directory. The file is read when the config
@@ -59,27 +61,28 @@ type App struct {
 	Callers map[string]*Caller `json:"callers,omitempty"`
 
 	// Where HubSpot is. Default: HubSpot's own endpoints.
-	Endpoints Endpoints `json:"endpoints,omitzero"`
+	EndpointSettings Endpoints `json:"endpoints,omitzero"`
 
 	endpoints hubspot.Endpoints
-	hubApps   map[string]*hubApp
-	// tagged has the apps by the marks of their user tokens.
-	tagged map[sealing.Tag]*hubApp
+	// apps are sorted by name.
+	apps []*hubapp.App
 	// callers is nil if no caller is configured.
 	callers *access.Registry
 	// jwts is nil if no caller is known by JWTs.
 	jwts *jwtauth.Verifier
+	desk *admission.Desk
 
 	store   *pooledStore
 	freezes *freeze.Keeper
+	// fallback is nil without a fallback cache.
+	fallback *fallback
 	// audit is nil without an audit log.
 	audit    *audit.Log
-	metrics  *metrics
+	metrics  *metrics.Metrics
 	observer *observer
 	releases []func()
 	ctx      caddy.Context
-	logger   *zap.Logger
-	now      func() time.Time
+	logger   *slog.Logger
 }
 
 // Endpoints are the places at HubSpot that are called. They are changed for
@@ -100,48 +103,15 @@ type Endpoints struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (Sidecar) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "hubspot",
-		New: func() caddy.Module { return new(App) },
+		New: func() caddy.Module { return new(Sidecar) },
 	}
 }
 
-// Start opens the audit log, and begins to hand events to their subscribers,
-// until the config ends, and to look at what is frozen. Logins, caches and
-// refreshes begin when they are first needed, because Caddy starts its apps in
-// no particular order.
-func (a *App) Start() error {
-	if err := a.openAudit(); err != nil {
-		return err
-	}
-	go a.observer.dispatch(a.ctx)
-	a.freezes.Start()
-	return nil
-}
-
-// Stop ends nothing: requests of this config may still be running. See
-// Cleanup. It logs the head of the audit log, while there is a log to take it.
-func (a *App) Stop() error {
-	if a.audit != nil {
-		a.audit.LogHead()
-	}
-	return nil
-}
-
-// Cleanup gives back what Provision took from the pool. Requests and events
-// that are still under way keep working with it, so nothing is changed here:
-// even the CaddyModule method reads the whole App.
-func (a *App) Cleanup() error {
-	for _, release := range a.releases {
-		release()
-	}
-	return nil
-}
-
-// hubspotApp returns the config's App for a handler that is being
-// provisioned.
-func hubspotApp(ctx caddy.Context) (*App, error) {
+// Get returns the config's Sidecar to a module that is being provisioned.
+func Get(ctx caddy.Context) (*Sidecar, error) {
 	value, err := ctx.AppIfConfigured("hubspot")
 	if errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, errors.New("the global option hubspot is missing: name at least one HubSpot app there, as in { hubspot { app <name> { … } } }")
@@ -149,39 +119,73 @@ func hubspotApp(ctx caddy.Context) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	app, ok := value.(*App)
+	s, ok := value.(*Sidecar)
 	if !ok {
 		return nil, fmt.Errorf("app module hubspot is a %T, not this one", value)
 	}
-	return app, nil
+	return s, nil
 }
 
-// app returns the configured HubSpot app of that name, in any case.
-func (a *App) app(name string) (*hubApp, bool) {
-	h, ok := a.hubApps[strings.ToLower(name)]
-	return h, ok
-}
-
-// credentials returns the app's client credentials. It fails with
-// [connection.ErrUnavailable] if they are kept in Vault and have never been
-// read.
-func (h *hubApp) credentials(ctx context.Context) (hubspot.Credentials, error) {
-	return h.client.Credentials.Credentials(ctx)
-}
-
-// uuid returns the name-based UUID of the app's client id. It fails as
-// credentials does.
-func (h *hubApp) uuid(ctx context.Context) (string, error) {
-	creds, err := h.credentials(ctx)
-	if err != nil {
-		return "", err
+// Start opens the audit log, and begins to hand events to their subscribers,
+// until the config ends, and to look at what is frozen. Logins, caches and
+// refreshes begin when they are first needed, because Caddy starts its apps in
+// no particular order.
+func (s *Sidecar) Start() error {
+	if s.audit != nil {
+		if err := s.audit.Open(); err != nil {
+			return fmt.Errorf("audit: %w", err)
+		}
 	}
-	return hubspot.ClientUUID(creds.ClientID), nil
+	go s.observer.dispatch(s.ctx)
+	s.freezes.Start()
+	return nil
 }
+
+// Stop ends nothing: requests of this config may still be running. See
+// Cleanup. It logs the head of the audit log, while there is a log to take it.
+func (s *Sidecar) Stop() error {
+	if s.audit != nil {
+		s.audit.LogHead()
+	}
+	return nil
+}
+
+// Cleanup gives back what Provision took from the pool. Requests and events
+// that are still under way keep working with it, so nothing is changed here:
+// even the CaddyModule method reads the whole Sidecar.
+func (s *Sidecar) Cleanup() error {
+	for _, release := range s.releases {
+		release()
+	}
+	return nil
+}
+
+// Desk decides who is let in, and to what. Like all that follows it is there
+// once the Sidecar is provisioned, and safe for concurrent use.
+func (s *Sidecar) Desk() *admission.Desk { return s.desk }
+
+// App returns the configured HubSpot app of that name, in any case.
+func (s *Sidecar) App(name string) (*hubapp.App, bool) { return s.desk.App(name) }
+
+// Apps returns the configured HubSpot apps, sorted by name. The slice is not to
+// be changed.
+func (s *Sidecar) Apps() []*hubapp.App { return s.apps }
+
+// Audit returns the audit log; nil if there is none.
+func (s *Sidecar) Audit() *audit.Log { return s.audit }
+
+// Metrics returns the metrics of the process.
+func (s *Sidecar) Metrics() *metrics.Metrics { return s.metrics }
+
+// Freezes knows what operators have frozen.
+func (s *Sidecar) Freezes() *freeze.Keeper { return s.freezes }
+
+// Endpoints say where HubSpot is, with defaults filled in.
+func (s *Sidecar) Endpoints() hubspot.Endpoints { return s.endpoints }
 
 // Interface guards
 var (
-	_ caddy.App          = (*App)(nil)
-	_ caddy.Provisioner  = (*App)(nil)
-	_ caddy.CleanerUpper = (*App)(nil)
+	_ caddy.App          = (*Sidecar)(nil)
+	_ caddy.Provisioner  = (*Sidecar)(nil)
+	_ caddy.CleanerUpper = (*Sidecar)(nil)
 )

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealedstore"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -32,9 +33,6 @@ type FallbackCache struct {
 	// sidecar could not read the store, is served for as long at the most.
 	// Default: `24h`.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
-
-	dir string
-	key secret.Text
 }
 
 // unmarshalCaddyfile reads the setting:
@@ -47,55 +45,60 @@ func (f *FallbackCache) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&f.Dir) {
 		return d.Err("fallback_cache: give one folder, as in: fallback_cache /var/lib/caddy/hubspot-fallback { key … }")
 	}
-	err := parseBlock(d, "fallback_cache", map[string]setting{
-		"key":     secretSetting(&f.Key),
-		"max_age": durationSetting(&f.MaxAge),
+	err := settings.Block(d, "fallback_cache", map[string]settings.Setting{
+		"key":     settings.Secret(&f.Key),
+		"max_age": settings.Duration(&f.MaxAge),
 	})
 	if err != nil {
 		return err
 	}
 	if f.Key == "" {
-		return d.Err("fallback_cache: key is missing: give 32 bytes in base64, as a placeholder such as {file./run/secrets/hubspot_fallback_key}")
+		return d.WrapErr(errNoFallbackKey)
 	}
 	return nil
 }
 
-// provision checks the settings. It touches neither the folder nor a network.
-func (f *FallbackCache) provision(repl *caddy.Replacer) error {
-	if f.Dir == "" {
-		return errors.New("fallback_cache: dir is missing: name a folder")
+var errNoFallbackKey = errors.New("fallback_cache: key is missing: give 32 bytes in base64, as a placeholder such as {file./run/secrets/hubspot_fallback_key}")
+
+// fallback are the settings of a fallback cache, expanded. The keys of what
+// uses one are made of it.
+type fallback struct {
+	Dir    string
+	Key    secret.Text
+	MaxAge time.Duration
+}
+
+// expand checks the settings. It touches neither the folder nor a network. It
+// returns nil if f is.
+func (f *FallbackCache) expand() (*fallback, error) {
+	switch {
+	case f == nil:
+		return nil, nil
+	case f.Dir == "":
+		return nil, errors.New("fallback_cache: dir is missing: name a folder")
+	case f.Key == "":
+		return nil, errNoFallbackKey
 	}
-	if f.Key == "" {
-		return errors.New("fallback_cache: key is missing: give 32 bytes in base64, as a placeholder such as {file./run/secrets/hubspot_fallback_key}")
+	e := settings.NewExpander()
+	expanded := &fallback{
+		Dir: e.Text("fallback_cache: dir", f.Dir), Key: e.Secret("fallback_cache: key", f.Key), MaxAge: time.Duration(f.MaxAge),
 	}
-	var err error
-	if f.dir, err = repl.ReplaceOrErr(f.Dir, true, true); err != nil {
-		return fmt.Errorf("fallback_cache: dir: %w", err)
+	if err := e.Err(); err != nil {
+		return nil, err
 	}
-	if f.key, err = expandSecret(repl, f.Key); err != nil {
-		return fmt.Errorf("fallback_cache: key: %w", err)
-	}
-	_, err = f.open()
-	return err
+	_, err := expanded.open()
+	return expanded, err
 }
 
 // open makes the cache.
-func (f *FallbackCache) open() (*sealedstore.Fallback, error) {
-	key, err := sealedstore.ParseKey(f.key.Reveal())
+func (f *fallback) open() (*sealedstore.Fallback, error) {
+	key, err := sealedstore.ParseKey(f.Key.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("fallback_cache: key: %w", err)
 	}
-	cache, err := sealedstore.NewFallback(f.dir, key, time.Duration(f.MaxAge))
+	cache, err := sealedstore.NewFallback(f.Dir, key, f.MaxAge)
 	if err != nil {
 		return nil, fmt.Errorf("fallback_cache: %w", err)
 	}
 	return cache, nil
-}
-
-// identity is what makes one cache differ from another.
-func (f *FallbackCache) identity() []string {
-	if f == nil {
-		return nil
-	}
-	return []string{f.dir, f.key.Reveal(), time.Duration(f.MaxAge).String()}
 }

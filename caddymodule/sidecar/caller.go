@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar
 
 import (
 	"crypto/sha256"
@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"go.uber.org/zap"
-
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/peercred"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -79,107 +77,9 @@ type Caller struct {
 // hashedKey is how a key is given without giving it away.
 const hashedKey = "sha256:"
 
-// unmarshalCaddyfile reads a caller's block. Everything but the value of a
-// placeholder is checked after each setting, so that errors carry its line.
-//
-//	caller <name> {
-//	    key      <placeholder>|sha256:<hex>
-//	    cert_san <globs...>
-//	    jwt {
-//	        …
-//	    }
-//	    uid      <numbers...>
-//	    gid      <numbers...>
-//	    apps     <globs...>
-//	    users    <globs...>
-//	    allow    <methods> <path glob>
-//	    deny     <methods> <path glob>
-//	    dry_run
-//	}
-func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
-	checked := func(s setting) setting {
-		parse := s.parse
-		s.parse = func(d *caddyfile.Dispenser) error {
-			if err := parse(d); err != nil {
-				return err
-			}
-			return c.checkLiterals(d, name)
-		}
-		return s
-	}
-	err := parseBlock(d, "caller "+name, map[string]setting{
-		"key":      checked(setting{parse: c.parseKey, repeatable: true}),
-		"cert_san": checked(listSetting(&c.CertSAN)),
-		"jwt":      checked(setting{parse: func(d *caddyfile.Dispenser) error { return c.parseJWT(d, name) }}),
-		"uid":      checked(idSetting(&c.UID)),
-		"gid":      checked(idSetting(&c.GID)),
-		"apps":     checked(listSetting(&c.Apps)),
-		"users":    checked(listSetting(&c.Users)),
-		"allow":    checked(ruleSetting(&c.Allow)),
-		"deny":     checked(ruleSetting(&c.Deny)),
-		"dry_run":  flagSetting(&c.DryRun),
-	})
-	if err != nil {
-		return err
-	}
-	if len(c.Keys)+len(c.CertSAN)+len(c.UID)+len(c.GID) == 0 && c.JWT == nil {
-		return d.Errf("caller %s: nothing says how to know it: give a key, as a placeholder such as {env.X} or sha256:<hex>, or cert_san, jwt, uid or gid", name)
-	}
-	return c.checkLiterals(d, name)
-}
-
-func (c *Caller) parseJWT(d *caddyfile.Dispenser, name string) error {
-	c.JWT = new(CallerJWT)
-	return c.JWT.unmarshalCaddyfile(d, name)
-}
-
-// idSetting is a setting with the numbers of users or groups.
-func idSetting(target *[]uint32) setting {
-	return setting{parse: func(d *caddyfile.Dispenser) error {
-		name := d.Val()
-		values := d.RemainingArgs()
-		if len(values) == 0 {
-			return d.Errf("%s: give at least one number", name)
-		}
-		for _, value := range values {
-			id, err := strconv.ParseUint(value, 10, 32)
-			if err != nil {
-				return d.Errf("%s: %q is not a number; names are not looked up, and the command id shows the numbers", name, value)
-			}
-			*target = append(*target, uint32(id))
-		}
-		return nil
-	}}
-}
-
-func (c *Caller) parseKey(d *caddyfile.Dispenser) error {
-	value, err := oneArg(d)
-	if err != nil {
-		return err
-	}
-	if !strings.HasPrefix(value, hashedKey) && !isPlaceholder(value) {
-		return d.Errf("key: %s; or give the hash of the key, as sha256:<hex>", literalSecret)
-	}
-	c.Keys = append(c.Keys, value)
-	return nil
-}
-
-// ruleSetting is a repeatable setting of methods and a path.
-func ruleSetting(target *[]string) setting {
-	return setting{repeatable: true, parse: func(d *caddyfile.Dispenser) error {
-		name := d.Val()
-		var methods, path string
-		if !d.AllArgs(&methods, &path) {
-			return d.Errf("%s: give methods and one path, as in: %s GET,POST /crm/*", name, name)
-		}
-		*target = append(*target, methods+" "+path)
-		return nil
-	}}
-}
-
 // checkLiterals checks what can be checked without expanding placeholders. A
 // key that is a placeholder is stood for by the hash of its name.
-func (c *Caller) checkLiterals(d *caddyfile.Dispenser, name string) error {
+func (c *Caller) checkLiterals(name string) error {
 	keys := make([]secret.Text, 0, len(c.Keys)+1)
 	for _, key := range c.Keys {
 		if !strings.HasPrefix(key, hashedKey) {
@@ -190,10 +90,8 @@ func (c *Caller) checkLiterals(d *caddyfile.Dispenser, name string) error {
 	if len(keys) == 0 {
 		keys = append(keys, secret.New(hashOf("")))
 	}
-	if _, err := c.build(name, keys, c.JWT); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
+	_, err := c.build(name, keys, c.JWT)
+	return err
 }
 
 func hashOf(text string) string {
@@ -209,7 +107,7 @@ func (c *Caller) build(name string, keys []secret.Text, jwt *CallerJWT) (*access
 		Apps: c.Apps, Users: c.Users, DryRun: c.DryRun,
 	}
 	err := jwt.check()
-	if err == nil && !knowsPeers && len(c.UID)+len(c.GID) > 0 {
+	if err == nil && !peercred.Known && len(c.UID)+len(c.GID) > 0 {
 		err = errors.New("uid and gid: only Linux tells who is at the other end of a unix socket")
 	}
 	if err != nil {
@@ -236,22 +134,22 @@ func parseRules(caller, setting string, texts []string) ([]access.Rule, error) {
 	return rules, nil
 }
 
-// provision expands the keys and makes the caller. jwt is the setting of that
-// name, expanded.
-func (c *Caller) provision(name string, repl *caddy.Replacer) (caller *access.Caller, jwt *CallerJWT, err error) {
+// expand expands the keys and makes the caller. jwt is the setting of that name,
+// expanded.
+func (c *Caller) expand(name string) (caller *access.Caller, jwt *CallerJWT, err error) {
 	keys := make([]secret.Text, 0, len(c.Keys))
 	for i, key := range c.Keys {
 		if strings.HasPrefix(key, hashedKey) {
 			keys = append(keys, secret.New(key))
 			continue
 		}
-		value, err := expandSecret(repl, key)
-		if err != nil {
-			return nil, nil, fmt.Errorf("caller %q: key %d: %w", name, i+1, err)
+		e := settings.NewExpander()
+		keys = append(keys, e.Secret(fmt.Sprintf("caller %q: key %d", name, i+1), key))
+		if err := e.Err(); err != nil {
+			return nil, nil, err
 		}
-		keys = append(keys, value)
 	}
-	if jwt, err = c.JWT.expand(repl); err != nil {
+	if jwt, err = c.JWT.expand(); err != nil {
 		return nil, nil, fmt.Errorf("caller %q: %w", name, err)
 	}
 	caller, err = c.build(name, keys, jwt)
@@ -259,50 +157,38 @@ func (c *Caller) provision(name string, repl *caddy.Replacer) (caller *access.Ca
 }
 
 // provisionCallers makes the registry of all callers and what verifies their
-// tokens; both stay nil if there is nothing for them. apps are the names of
-// the configured apps.
-func (a *App) provisionCallers(ctx caddy.Context, repl *caddy.Replacer, apps []string) (err error) {
-	if len(a.Callers) == 0 {
+// tokens; both stay nil if there is nothing for them.
+func (s *Sidecar) provisionCallers(apps []appconfig.Resolved) (err error) {
+	if len(s.Callers) == 0 {
 		return nil
 	}
-	var known issuers
-	defer func() { a.releases = append(a.releases, known.releases...) }()
-	callers := make([]*access.Caller, 0, len(a.Callers))
-	for _, name := range slices.Sorted(maps.Keys(a.Callers)) {
-		settings := a.Callers[name]
-		if settings == nil {
+	appNames := make([]string, 0, len(apps))
+	for _, app := range apps {
+		appNames = append(appNames, appconfig.CanonicalName(app.Name))
+	}
+	issuers := make(issuers)
+	callers := make([]*access.Caller, 0, len(s.Callers))
+	for _, name := range slices.Sorted(maps.Keys(s.Callers)) {
+		if s.Callers[name] == nil {
 			return fmt.Errorf("caller %q: has no settings", name)
 		}
-		caller, jwt, err := settings.provision(name, repl)
+		caller, jwt, err := s.Callers[name].expand(name)
 		if err != nil {
 			return err
 		}
-		if unmatched := caller.UnmatchedApps(apps); len(unmatched) > 0 {
+		if unmatched := caller.UnmatchedApps(appNames); len(unmatched) > 0 {
 			return fmt.Errorf("caller %q: apps: %q matches none of the configured apps (%s)", name,
-				unmatched[0], strings.Join(apps, ", "))
+				unmatched[0], strings.Join(appNames, ", "))
 		}
-		if err := known.add(name, jwt, ctx.Slogger()); err != nil {
+		if err := issuers.add(name, jwt, s.acquireKeySet); err != nil {
 			return fmt.Errorf("caller %q: %w", name, err)
 		}
 		if caller.DryRun() {
-			a.logger.Warn("the policy of a caller is on trial (dry_run): what it refuses is let pass", zap.String("caller", name))
+			s.logger.Warn("the policy of a caller is on trial (dry_run): what it refuses is let pass", "caller", name)
 		}
 		callers = append(callers, caller)
 	}
-	a.jwts = known.verifier()
-	a.callers, err = access.NewRegistry(callers)
+	s.jwts = issuers.verifier()
+	s.callers, err = access.NewRegistry(callers)
 	return err
-}
-
-// expandSecret reads the placeholders of a secret. The error does not hold
-// the value.
-func expandSecret(repl *caddy.Replacer, value string) (secret.Text, error) {
-	if !isPlaceholder(value) {
-		return secret.Text{}, errors.New(literalSecret)
-	}
-	expanded, err := repl.ReplaceOrErr(value, true, true)
-	if err != nil {
-		return secret.Text{}, err
-	}
-	return secret.New(expanded), nil
 }

@@ -1,15 +1,15 @@
-package caddymodule
+package sidecar
 
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 )
 
 // CallerJWT says which JWTs are a caller's. They are signed with RSA, ECDSA or
@@ -55,29 +55,19 @@ func (j *CallerJWT) unmarshalCaddyfile(d *caddyfile.Dispenser, caller string) er
 	if d.NextArg() {
 		return d.Err("jwt: takes no value, but a block of settings")
 	}
-	return parseBlock(d, "caller "+caller+": jwt", map[string]setting{
-		"issuer":    textSetting(&j.Issuer),
-		"jwks_url":  {parse: j.parseURL},
-		"jwks_file": textSetting(&j.JWKSFile),
-		"audience":  textSetting(&j.Audience),
-		"subject":   listSetting(&j.Subject),
+	return settings.Block(d, "caller "+caller+": jwt", map[string]settings.Setting{
+		"issuer":    settings.Text(&j.Issuer),
+		"jwks_url":  settings.Checked(settings.Text(&j.JWKSURL), j.checkURL),
+		"jwks_file": settings.Text(&j.JWKSFile),
+		"audience":  settings.Text(&j.Audience),
+		"subject":   settings.List(&j.Subject),
 	})
-}
-
-func (j *CallerJWT) parseURL(d *caddyfile.Dispenser) (err error) {
-	if j.JWKSURL, err = oneArg(d); err != nil {
-		return err
-	}
-	if err := j.checkURL(); err != nil {
-		return d.WrapErr(err)
-	}
-	return nil
 }
 
 // checkURL checks the address of the keys, if it is there and can be judged
 // yet.
 func (j *CallerJWT) checkURL() error {
-	if j.JWKSURL == "" || hasPlaceholder(j.JWKSURL) {
+	if j.JWKSURL == "" || placeholder.In(j.JWKSURL) {
 		return nil
 	}
 	if err := jwtauth.CheckURL(j.JWKSURL); err != nil {
@@ -111,63 +101,61 @@ func (j *CallerJWT) check() error {
 }
 
 // expand returns the settings with placeholders expanded. It is nil if j is.
-func (j *CallerJWT) expand(repl *caddy.Replacer) (*CallerJWT, error) {
+func (j *CallerJWT) expand() (*CallerJWT, error) {
 	if j == nil {
 		return nil, nil
 	}
-	e := &expander{repl: repl}
+	e := settings.NewExpander()
 	expanded := &CallerJWT{
-		Issuer:   e.text("jwt: issuer", j.Issuer),
-		JWKSURL:  e.text("jwt: jwks_url", j.JWKSURL),
-		JWKSFile: e.text("jwt: jwks_file", j.JWKSFile),
-		Audience: e.text("jwt: audience", j.Audience),
+		Issuer:   e.Text("jwt: issuer", j.Issuer),
+		JWKSURL:  e.Text("jwt: jwks_url", j.JWKSURL),
+		JWKSFile: e.Text("jwt: jwks_file", j.JWKSFile),
+		Audience: e.Text("jwt: audience", j.Audience),
 		Subject:  j.Subject,
 	}
-	return expanded, e.err
+	return expanded, e.Err()
 }
 
-// issuers collects the keys of the issuers of all callers.
-type issuers struct {
-	sets     map[string]*jwtauth.KeySet
-	settings map[string]issuerOf
-	releases []func()
+// issuers collects the keys of the issuers of all callers, by issuer.
+type issuers map[string]issuer
+
+type issuer struct {
+	// caller is the first caller that has the issuer.
+	caller string
+	at     keysAt
+	set    *jwtauth.KeySet
 }
 
-// issuerOf is an issuer's settings at the first caller that has it.
-type issuerOf struct {
-	caller, url, file string
-}
-
-// add takes the keys of a caller's issuer from the pool. Callers may share an
-// issuer; if its keys came from two places, a token would be good in one
-// caller's eyes and not in another's.
-func (i *issuers) add(caller string, j *CallerJWT, logger *slog.Logger) error {
+// add takes the keys of a caller's issuer. Callers may share an issuer; if its
+// keys came from two places, a token would be good in one caller's eyes and
+// not in another's.
+func (i issuers) add(caller string, j *CallerJWT, acquire func(keysAt) (*jwtauth.KeySet, error)) error {
 	if j == nil {
 		return nil
 	}
-	wanted := issuerOf{caller: caller, url: j.JWKSURL, file: j.JWKSFile}
-	if known, ok := i.settings[j.Issuer]; ok {
-		if known.url != wanted.url || known.file != wanted.file {
+	at := keysAt{URL: j.JWKSURL, File: j.JWKSFile}
+	if known, ok := i[j.Issuer]; ok {
+		if known.at != at {
 			return fmt.Errorf("jwt: issuer %q has its keys elsewhere at caller %q; an issuer has one jwks_url or jwks_file", j.Issuer, known.caller)
 		}
 		return nil
 	}
-	set, release, err := acquireKeySet(j, logger)
+	set, err := acquire(at)
 	if err != nil {
 		return fmt.Errorf("jwt: %w", err)
 	}
-	if i.sets == nil {
-		i.sets, i.settings = make(map[string]*jwtauth.KeySet), make(map[string]issuerOf)
-	}
-	i.sets[j.Issuer], i.settings[j.Issuer] = set, wanted
-	i.releases = append(i.releases, release)
+	i[j.Issuer] = issuer{caller: caller, at: at, set: set}
 	return nil
 }
 
 // verifier returns what verifies the tokens of the issuers, nil without any.
-func (i *issuers) verifier() *jwtauth.Verifier {
-	if len(i.sets) == 0 {
+func (i issuers) verifier() *jwtauth.Verifier {
+	if len(i) == 0 {
 		return nil
 	}
-	return jwtauth.NewVerifier(i.sets)
+	sets := make(map[string]*jwtauth.KeySet, len(i))
+	for name, issuer := range i {
+		sets[name] = issuer.set
+	}
+	return jwtauth.NewVerifier(sets)
 }

@@ -1,34 +1,21 @@
-package caddymodule
+package sidecar
 
 import (
 	"context"
 	"net"
-	"net/http"
 	"reflect"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/peercred"
 )
 
-// peer is the user and the group of the process at the other end of a unix
-// socket, when it connected.
-type peer struct{ uid, gid uint32 }
-
-type peerKey struct{}
-
-// peerOf returns the peer that a request came from. ok is false where it is
-// not known.
-func peerOf(ctx context.Context) (p peer, ok bool) {
-	p, ok = ctx.Value(peerKey{}).(peer)
-	return p, ok
-}
-
-// notePeers has the server of a handler that is being provisioned note the
+// NotePeers has the server of a handler that is being provisioned note the
 // peers of its connections, if any caller is known by them.
-func (a *App) notePeers(ctx caddy.Context) {
+func (s *Sidecar) NotePeers(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || a.callers == nil || !a.callers.HasPeers() {
+	if !ok || s.callers == nil || !s.callers.HasPeers() {
 		return
 	}
 	server.RegisterConnContext(withPeer)
@@ -37,18 +24,18 @@ func (a *App) notePeers(ctx caddy.Context) {
 // withPeer adds the peer of a connection to its context. Each handler of a
 // server has it called.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if _, noted := peerOf(ctx); noted {
+	if _, noted := peercred.FromContext(ctx); noted {
 		return ctx
 	}
 	conn := unixConn(c)
 	if conn == nil {
 		return ctx
 	}
-	p, err := peerCredentials(conn)
+	p, err := peercred.Of(conn)
 	if err != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return peercred.With(ctx, p)
 }
 
 // maxWrappers is how many layers there may be around a connection.
@@ -87,10 +74,4 @@ func caddyInner(c net.Conn) net.Conn {
 	}
 	inner, _ := reflect.TypeAssert[net.Conn](field)
 	return inner
-}
-
-// isUnixPeer reports whether a request came in by a unix socket.
-func isUnixPeer(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return ok && strings.HasPrefix(local.Network(), "unix")
 }

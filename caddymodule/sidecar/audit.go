@@ -1,6 +1,7 @@
-package caddymodule
+package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,11 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 )
 
@@ -53,14 +55,14 @@ func (a *Audit) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&a.File) {
 		return d.Err("audit: give one file, as in: audit /var/log/caddy/hubspot-audit.jsonl")
 	}
-	return parseBlock(d, "audit", map[string]setting{
-		"roll_size": {parse: a.parseRollSize},
-		"roll_keep": {parse: a.parseRollKeep},
+	return settings.Block(d, "audit", map[string]settings.Setting{
+		"roll_size": {Parse: a.parseRollSize},
+		"roll_keep": {Parse: a.parseRollKeep},
 	})
 }
 
 func (a *Audit) parseRollSize(d *caddyfile.Dispenser) error {
-	value, err := oneArg(d)
+	value, err := settings.OneArg(d)
 	if err != nil {
 		return err
 	}
@@ -73,7 +75,7 @@ func (a *Audit) parseRollSize(d *caddyfile.Dispenser) error {
 }
 
 func (a *Audit) parseRollKeep(d *caddyfile.Dispenser) error {
-	value, err := oneArg(d)
+	value, err := settings.OneArg(d)
 	if err != nil {
 		return err
 	}
@@ -84,9 +86,9 @@ func (a *Audit) parseRollKeep(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// limits checks the settings and returns the file and its limits. It touches
-// no file.
-func (a *Audit) limits(repl *caddy.Replacer) (file string, limits audit.Limits, err error) {
+// expand checks the settings and returns the file and its limits. It touches no
+// file.
+func (a *Audit) expand() (file string, limits audit.Limits, err error) {
 	switch {
 	case a.File == "":
 		return "", limits, errors.New("file is missing: name a file")
@@ -95,98 +97,56 @@ func (a *Audit) limits(repl *caddy.Replacer) (file string, limits audit.Limits, 
 	case a.RollKeep < 0:
 		return "", limits, errors.New("roll_keep: must not be negative")
 	}
-	if file, err = repl.ReplaceOrErr(a.File, true, true); err != nil {
+	if file, err = settings.Expand(a.File); err != nil {
 		return "", limits, fmt.Errorf("file: %w", err)
 	}
 	if file, err = filepath.Abs(file); err != nil {
 		return "", limits, fmt.Errorf("file: %w", err)
 	}
-	limits = audit.Limits{RollSize: a.RollSize, RollKeep: a.RollKeep}
-	if limits.RollSize == 0 {
-		limits.RollSize = defaultRollSize
-	}
-	return file, limits, nil
+	return file, audit.Limits{RollSize: cmp.Or(a.RollSize, defaultRollSize), RollKeep: a.RollKeep}, nil
+}
+
+// auditSettings is all that an audit log is known by: two logs of one file
+// would be in each other's way.
+type auditSettings struct{ File string }
+
+// pooledAudit is an audit log over config reloads.
+type pooledAudit struct {
+	log    *audit.Log
+	limits pool.Newest[audit.Limits]
+	logs   pool.Newest[slog.Handler]
 }
 
 // provisionAudit makes the log or takes the one that is open. The file is
 // opened by Start.
-func (a *App) provisionAudit(repl *caddy.Replacer, logger *slog.Logger) error {
-	if a.Audit == nil {
+func (s *Sidecar) provisionAudit() error {
+	if s.AuditSettings == nil {
 		return nil
 	}
-	file, limits, err := a.Audit.limits(repl)
+	file, limits, err := s.AuditSettings.expand()
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	pooled, release, err := acquireAudit(file, limits, logger, a.metrics)
-	if err != nil {
-		return err
-	}
-	a.audit = pooled.log
-	a.releases = append(a.releases, release)
-	return nil
-}
-
-// openAudit opens the file.
-func (a *App) openAudit() error {
-	if a.audit == nil {
-		return nil
-	}
-	if err := a.audit.Open(); err != nil {
-		return fmt.Errorf("audit: %w", err)
-	}
-	return nil
-}
-
-// pooledAudit is an audit log over config reloads. Its file is all that it is
-// known by: two logs of one file would be in each other's way.
-type pooledAudit struct {
-	log    *audit.Log
-	limits newest[audit.Limits]
-	logs   newest[slog.Handler]
-}
-
-func acquireAudit(file string, limits audit.Limits, logger *slog.Logger, m *metrics) (*pooledAudit, func(), error) {
-	p, release, err := acquire(newKeyMaker("audit").add("file", file).key(), func() (*pooledAudit, error) {
+	pooled, release, err := pool.Acquire(pool.KeyOf("audit", auditSettings{file}), func() (*pooledAudit, error) {
 		p := new(pooledAudit)
-		lost := m.auditLost.WithLabelValues()
 		p.log = audit.NewLog(audit.Options{
 			File:   file,
-			Limits: func() audit.Limits { limits, _ := p.limits.get(); return limits },
-			Logger: slog.New(newestHandler{logs: &p.logs}),
-			Lost:   func(n int) { lost.Add(float64(n)) },
+			Limits: func() audit.Limits { limits, _ := p.limits.Get(); return limits },
+			Logger: slog.New(pool.Handler(&p.logs)),
+			Lost:   s.metrics.AuditLost,
 		})
 		return p, nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	detachLimits := p.limits.attach(limits)
-	detachLogs := p.logs.attach(logger.Handler())
-	return p, func() { detachLimits(); detachLogs(); release() }, nil
+	s.audit = pooled.log
+	s.releases = append(s.releases, pooled.limits.Attach(limits), pooled.logs.Attach(s.logger.Handler()), release)
+	return nil
 }
 
 // Destruct writes what is left and closes the file.
 func (p *pooledAudit) Destruct() error {
-	closeSoon(func(ctx context.Context) { _ = p.log.Close(ctx) })
+	pool.CloseSoon(func(ctx context.Context) { _ = p.log.Close(ctx) })
 	return nil
-}
-
-// auditStatus is the audit log's part of the answer of /hubspot/status. Its
-// head is kept elsewhere to show later that no line behind it was cut off.
-type auditStatus struct {
-	File string     `json:"file"`
-	Head audit.Head `json:"head"`
-	// Lost are calls that went on without a line.
-	Lost uint64 `json:"lost"`
-	// Problem says why no lines can be written at the moment.
-	Problem string `json:"problem,omitempty"`
-}
-
-// auditStatus returns nil without an audit log.
-func (a *App) auditStatus() *auditStatus {
-	if a.audit == nil {
-		return nil
-	}
-	return &auditStatus{File: a.audit.File(), Head: a.audit.Head(), Lost: a.audit.Lost(), Problem: a.audit.Problem()}
 }

@@ -1,0 +1,73 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+)
+
+// Status describes the running config.
+func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
+	status := adminapi.Status{
+		Store:     adminapi.StoreStatus{Type: s.store.name, Ready: true},
+		Endpoints: adminapi.EndpointStatus(s.endpoints),
+		Apps:      make([]adminapi.AppStatus, 0, len(s.apps)),
+		Callers:   slices.AppendSeq([]string{}, maps.Keys(s.Callers)),
+		Freezes:   s.freezeStatus(),
+		Audit:     s.auditStatus(),
+	}
+	slices.Sort(status.Callers)
+	if err := s.store.probe(ctx); err != nil {
+		status.Store.Ready, status.Store.Problem = false, err.Error()
+	}
+	for _, a := range s.apps {
+		app := adminapi.AppStatus{Name: a.Name, RedirectURI: a.Settings.RedirectURI, PendingWrites: a.Manager.Pending()}
+		for reason, since := range a.Manager.Alarms() {
+			if app.Alarms == nil {
+				app.Alarms = make(map[string]adminapi.AlarmSince)
+			}
+			app.Alarms[string(reason)] = adminapi.AlarmSince{Since: since}
+		}
+		status.Apps = append(status.Apps, app)
+	}
+	return status
+}
+
+// NotReady returns the reasons for which the service is degraded: connections
+// that are not in memory cannot be served, new tokens are only there, or calls
+// go on without being written down.
+func (s *Sidecar) NotReady(ctx context.Context) []string {
+	var reasons []string
+	if err := s.store.probe(ctx); err != nil {
+		reasons = append(reasons, fmt.Sprintf("store %s: %v", s.store.name, err))
+	}
+	if status := s.auditStatus(); status != nil && status.Problem != "" {
+		reasons = append(reasons, fmt.Sprintf("audit %s: %s", status.File, status.Problem))
+	}
+	for _, a := range s.apps {
+		if n := a.Manager.Pending(); n > 0 {
+			reasons = append(reasons, fmt.Sprintf("app %s: the newest tokens of %d connections are in memory only, the store has not taken them yet", a.Name, n))
+		}
+	}
+	return reasons
+}
+
+func (s *Sidecar) freezeStatus() adminapi.FreezeStatus {
+	r := s.freezes.Report()
+	status := adminapi.FreezeStatus{Count: len(r.Freezes), Known: r.Known, ReadAt: r.ReadAt}
+	if r.Problem != nil {
+		status.Problem = r.Problem.Error()
+	}
+	return status
+}
+
+// auditStatus returns nil without an audit log.
+func (s *Sidecar) auditStatus() *adminapi.AuditStatus {
+	if s.audit == nil {
+		return nil
+	}
+	return &adminapi.AuditStatus{File: s.audit.File(), Head: s.audit.Head(), Lost: s.audit.Lost(), Problem: s.audit.Problem()}
+}

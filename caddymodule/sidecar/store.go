@@ -1,0 +1,129 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/storeapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+)
+
+// storeSettings is everything that shapes a store; its key is made of it.
+type storeSettings struct {
+	Module   string
+	Settings any
+}
+
+// pooledStore is an open store and what it uses of the newest config.
+type pooledStore struct {
+	key     pool.Key
+	name    string
+	store   connection.Store
+	storage pool.Newest[certmagic.Storage]
+	logs    pool.Newest[slog.Handler]
+}
+
+// provisionStore opens the configured store or takes the one that is open.
+func (s *Sidecar) provisionStore(ctx caddy.Context) error {
+	module, err := s.loadStore(ctx)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	name := module.CaddyModule().ID.Name()
+	key := pool.KeyOf("store", storeSettings{Module: name, Settings: module.StoreSettings()})
+	store, release, err := pool.Acquire(key, func() (*pooledStore, error) {
+		p := &pooledStore{key: key, name: name}
+		// OpenStore may log; the host has to work from the start.
+		detach := p.attach(ctx)
+		defer detach()
+		var err error
+		p.store, err = module.OpenStore(storeapi.Host{
+			Storage: &newestStorage{newest: &p.storage},
+			Logger:  slog.New(pool.Handler(&p.logs)),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("opening store %s: %w", name, err)
+		}
+		return p, nil
+	})
+	if err != nil {
+		return err
+	}
+	s.store = store
+	s.releases = append(s.releases, store.attach(ctx), release)
+	return nil
+}
+
+func (s *Sidecar) loadStore(ctx caddy.Context) (storeapi.Module, error) {
+	var value any
+	var err error
+	if s.StoreRaw == nil {
+		value, err = ctx.LoadModuleByID("hubspot.stores.caddy", nil)
+	} else {
+		value, err = ctx.LoadModule(s, "StoreRaw")
+	}
+	if err != nil {
+		return nil, err
+	}
+	module, ok := value.(storeapi.Module)
+	if !ok {
+		return nil, fmt.Errorf("module %T is not a store of connections", value)
+	}
+	return module, nil
+}
+
+// attach makes the store act for this config.
+func (p *pooledStore) attach(ctx caddy.Context) (detach func()) {
+	detachStorage := p.storage.Attach(ctx.Storage())
+	detachLogs := p.logs.Attach(ctx.Slogger().Handler())
+	return func() { detachStorage(); detachLogs() }
+}
+
+// hold keeps the store open for a pooled value that uses it.
+func (p *pooledStore) hold() (release func(), err error) {
+	_, release, err = pool.Acquire(p.key, func() (*pooledStore, error) {
+		return nil, fmt.Errorf("store %s is closed", p.name)
+	})
+	return release, err
+}
+
+// Destruct closes the store.
+func (p *pooledStore) Destruct() error {
+	pool.CloseSoon(func(context.Context) {
+		switch c := p.store.(type) {
+		case interface{ Close() }:
+			c.Close()
+		case io.Closer:
+			_ = c.Close()
+		}
+	})
+	return nil
+}
+
+// GoString keeps a pool's panic from printing what the store holds.
+func (p *pooledStore) GoString() string { return "pooledStore(" + p.key.String() + ")" }
+
+// healthyStore is a store that can say whether it can be used now.
+type healthyStore interface {
+	// Health returns nil, or why the store cannot be used.
+	Health(ctx context.Context) error
+}
+
+// probe asks the store whether it can be used.
+func (p *pooledStore) probe(ctx context.Context) error {
+	if s, ok := p.store.(healthyStore); ok {
+		return s.Health(ctx)
+	}
+	_, err := p.store.List(ctx, "readiness", "", 1)
+	if errors.Is(err, connection.ErrNotFound) {
+		return nil
+	}
+	return err
+}

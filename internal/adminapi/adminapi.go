@@ -1,0 +1,138 @@
+// Package adminapi has the paths, questions and answers of the endpoints that
+// the sidecar adds to Caddy's admin API. The module that serves them and the
+// commands that ask it go by the same.
+package adminapi
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+)
+
+// Paths of the endpoints. Connections and Tags have more behind them: an app,
+// and a user; see [ConnectionPath] and [TagPath].
+const (
+	Live        = "/hubspot/live"
+	Ready       = "/hubspot/ready"
+	StatusPath  = "/hubspot/status"
+	Connections = "/hubspot/connections"
+	Freezes     = "/hubspot/freezes"
+	Tags        = "/hubspot/tags"
+)
+
+// Sizes of a page of connections.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+)
+
+// ConnectionPath is the path of a connection. Dots are encoded too: a segment
+// of dots only would not arrive.
+func ConnectionPath(app, user string) string {
+	escaped := strings.ReplaceAll(url.PathEscape(user), ".", "%2E")
+	return Connections + "/" + url.PathEscape(app) + "/" + escaped
+}
+
+// TagPath is where an app's tag of a user is asked for.
+func TagPath(app string) string { return Tags + "/" + url.PathEscape(app) }
+
+// Readiness is the answer of [Ready].
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Status is the answer of [StatusPath]. It names no user.
+type Status struct {
+	Store     StoreStatus    `json:"store"`
+	Endpoints EndpointStatus `json:"endpoints"`
+	Apps      []AppStatus    `json:"apps"`
+	Callers   []string       `json:"callers"`
+	Freezes   FreezeStatus   `json:"freezes"`
+	// Audit is nil without an audit log.
+	Audit *AuditStatus `json:"audit,omitempty"`
+}
+
+// StoreStatus is about the connection store.
+type StoreStatus struct {
+	Type  string `json:"type"`
+	Ready bool   `json:"ready"`
+	// Problem says why the store is not ready.
+	Problem string `json:"problem,omitempty"`
+}
+
+// EndpointStatus says where HubSpot is.
+type EndpointStatus struct {
+	API       string `json:"api"`
+	Authorize string `json:"authorize"`
+	Version   string `json:"version"`
+}
+
+// AppStatus is about a HubSpot app.
+type AppStatus struct {
+	Name        string `json:"name"`
+	RedirectURI string `json:"redirectUri"`
+	// PendingWrites are connections whose newest tokens are in memory only.
+	PendingWrites int `json:"pendingWrites"`
+	// Alarms that last, by their reasons.
+	Alarms map[string]AlarmSince `json:"alarms,omitempty"`
+}
+
+// AlarmSince says since when an alarm lasts.
+type AlarmSince struct {
+	Since time.Time `json:"since"`
+}
+
+// FreezeStatus is about what is frozen.
+type FreezeStatus struct {
+	Count   int       `json:"count"`
+	Known   bool      `json:"known"`
+	ReadAt  time.Time `json:"readAt,omitzero"`
+	Problem string    `json:"problem,omitempty"`
+}
+
+// AuditStatus is about the audit log. Its head is kept elsewhere to show later
+// that no line behind it was cut off.
+type AuditStatus struct {
+	File string     `json:"file"`
+	Head audit.Head `json:"head"`
+	// Lost are calls that went on without a line.
+	Lost uint64 `json:"lost"`
+	// Problem says why no lines can be written at the moment.
+	Problem string `json:"problem,omitempty"`
+}
+
+// FreezeOrder is the body of a request to freeze or to lift. It is a body for
+// both: Caddy logs the addresses of requests, and users must not be in logs.
+type FreezeOrder struct {
+	freeze.Selector
+	// All says that nothing narrows the selector on purpose.
+	All    bool   `json:"all,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	By     string `json:"by,omitempty"`
+}
+
+// FreezeList is the answer of [Freezes].
+type FreezeList struct {
+	// Error says why nothing was done.
+	Error   string          `json:"error,omitempty"`
+	Freezes []freeze.Freeze `json:"freezes"`
+	// ReadAt is when the store last confirmed the list.
+	ReadAt time.Time `json:"readAt,omitzero"`
+	// Problem says why this sidecar cannot follow the list.
+	Problem string `json:"problem,omitempty"`
+}
+
+// TagQuestion names the user whose tag is asked for. It comes in a body
+// because Caddy logs the paths of the admin API.
+type TagQuestion struct {
+	User string `json:"userForeignIdentifier"`
+}
+
+// TagAnswer has the tag by which logs and the audit log know a user.
+type TagAnswer struct {
+	UserTag string `json:"userTag"`
+}
