@@ -36,6 +36,8 @@ const (
 	// RateLimited (429): the wait for quota was too long. Made by
 	// [NewRateLimited].
 	RateLimited SubCategory = "rate_limited"
+	// TooBusy (503): the byte budget of envelopes and kept bodies is used up.
+	TooBusy SubCategory = "too_busy"
 	// StoreUnavailable (503): the connection is not known here and the
 	// store cannot be read.
 	StoreUnavailable SubCategory = "store_unavailable"
@@ -70,6 +72,7 @@ var kinds = map[SubCategory]kind{
 	NotConnected:          {status: 404, proxyError: "proxy_internal_response"},
 	ReauthRequired:        {status: 401, proxyError: "proxy_internal_response"},
 	RateLimited:           {status: 429, proxyError: "http_request_denied", retryAfter: time.Second},
+	TooBusy:               {status: 503, proxyError: "proxy_internal_error", retryAfter: time.Second},
 	StoreUnavailable:      {status: 503, proxyError: "proxy_internal_error", retryAfter: time.Second},
 	TokenUnavailable:      {status: 503, proxyError: "proxy_internal_error", retryAfter: time.Second},
 	AppMisconfigured:      {status: 503, proxyError: "proxy_configuration_error"},

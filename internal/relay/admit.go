@@ -1,10 +1,9 @@
-package caddymodule
+package relay
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"fmt"
+
 	"net/http"
 	"slices"
 	"strings"
@@ -12,58 +11,73 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
 // admit finds out who calls, for whom and what for, and whether that is
-// permitted. It returns the request to pass on and what takes the answer.
-// The error is an [*apierror.Error].
-func (p *Proxy) admit(c *call, r *http.Request) (*http.Request, answerWriter, error) {
+// permitted. It returns the request for the proxy. The error is an
+// [*apierror.Error], or that of an envelope's body.
+func (c *Call) admit() (*http.Request, error) {
+	r := c.inbound
+	if err := c.readTarget(); err != nil {
+		return nil, err
+	}
+	// What is blocked is public, and SDKs send their OAuth calls without a key.
+	if err := c.checkBlocked(); err != nil {
+		return nil, err
+	}
 	var err error
-	if c.caller, err = p.authenticate(r); err != nil {
-		return nil, nil, err
+	if c.caller, err = c.authenticate(); err != nil {
+		return nil, err
 	}
 	if err := checkUpgrade(r); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := checkOverrides(r.Header); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := p.readTarget(c, r); err != nil {
-		return nil, nil, err
+	if err := c.readPacing(r.Header); err != nil {
+		return nil, err
 	}
-	if err := p.readPacing(c, r.Header); err != nil {
-		return nil, nil, err
-	}
-	ctx := context.WithValue(r.Context(), callKey{}, c)
 	if app, ok := strings.CutPrefix(c.target.path, rawPrefix); ok {
-		return p.admitEnvelope(ctx, c, r, app)
+		return c.admitEnvelope(app)
 	}
-	if err := p.judge(ctx, c); err != nil {
-		return nil, nil, err
+	if err := c.judge(); err != nil {
+		return nil, err
 	}
-	p.keepHere(r.Header)
-	return r.WithContext(ctx), &c.writer, nil
+	return c.outgoing(r), nil
 }
 
 // authenticate finds the caller.
-func (p *Proxy) authenticate(r *http.Request) (*access.Caller, error) {
+func (c *Call) authenticate() (*access.Caller, error) {
+	r, relay := c.inbound, c.relay
 	_, hasKey := r.Header["Authorization"]
 	switch {
-	case !p.Open || hasKey && p.app.callers != nil:
-		return p.app.authenticate(r)
+	case !relay.Open || hasKey && relay.Desk.HasCallers():
+		caller, err := relay.Desk.Authenticate(r)
+		if err != nil && !hasKey && mentionsDeveloperKey(r.URL.RawQuery) {
+			return nil, apierror.Wrap(apierror.CallerUnauthenticated,
+				"A developer API key (hapikey) cannot be used here: the sidecar calls HubSpot as its users. Send the key of a caller, as Authorization: Bearer <key>.", err)
+		}
+		return caller, err
 	case hasKey:
 		return nil, apierror.New(apierror.CallerUnauthenticated,
 			"A key was given, but no caller is configured. Leave the Authorization header out, or name a caller with this key in the global option hubspot.")
 	}
-	if caller, err := p.app.recognize(r); caller != nil || err != nil {
+	if caller, err := relay.Desk.Recognize(r); caller != nil || err != nil {
 		return caller, err
 	}
-	if err := p.checkOpen(r); err != nil {
+	if err := admission.CheckOpen(r, relay.ownName); err != nil {
 		return nil, err
 	}
-	return p.anyone, nil
+	return relay.anyone, nil
 }
+
+func (r *Relay) ownName(req *http.Request) bool { return r.OwnName != nil && r.OwnName(req) }
 
 // checkUpgrade refuses to switch protocols. Clients offer HTTP/2 in this way
 // on every plain connection (RFC 7540, 3.2); that is ignored, as the server
@@ -94,7 +108,7 @@ var overrides = [...]string{
 func checkOverrides(header http.Header) error {
 	for _, name := range overrides {
 		if _, ok := header[name]; ok {
-			return badRequest(fmt.Errorf("the header %s can make another request of this one; send the method and the path themselves", name))
+			return apierror.Badf("the header %s can make another request of this one; send the method and the path themselves", name)
 		}
 	}
 	return nil
@@ -102,25 +116,66 @@ func checkOverrides(header http.Header) error {
 
 // readTarget notes what is asked for, and for which user as far as the path
 // or the setting says.
-func (p *Proxy) readTarget(c *call, r *http.Request) error {
+func (c *Call) readTarget() error {
+	r := c.inbound
 	c.method = r.Method
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
-	t, err := targetOf(r)
-	if err != nil {
-		return badRequest(err)
+	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
+		return err
 	}
-	user, t, fromPath, err := t.cutUser()
+	t, err := targetOf(r, c.sent)
 	if err != nil {
-		return badRequest(err)
+		return apierror.Bad(err)
 	}
-	if !fromPath {
-		if user, err = p.user.find(r); err != nil {
-			return badRequest(err)
+	user, rest, fromPath, err := t.cutUser()
+	if err != nil {
+		return apierror.Bad(err)
+	}
+	if fromPath {
+		if err := c.named("the path prefix /as/{user}/", user); err != nil {
+			return err
+		}
+		c.prefix = strings.TrimSuffix(t.path, rest.path)
+	}
+	c.target = rest.withoutDeveloperKey()
+	if user, err = c.relay.User.Find(r); err != nil {
+		return apierror.Bad(err)
+	}
+	return c.named(settingText(c.relay.User), user)
+}
+
+// named notes the user that one source names. All that name one have to agree.
+func (c *Call) named(source, user string) error {
+	switch {
+	case user == "" || user == c.user:
+	case c.user != "":
+		return apierror.Badf("the request is for two users: %s names one and %s another; let them agree", c.namedBy, source)
+	default:
+		c.user, c.namedBy = user, source
+	}
+	return nil
+}
+
+func settingText(s userid.Source) string {
+	if s.Header != "" {
+		return "the header " + headerText(s.Header)
+	}
+	return "the setting user"
+}
+
+// checkBytes refuses bytes that no request line can have and that HTTP/2 lets
+// through all the same (RFC 9112, 3; RFC 3986, 2): servers behind would end the
+// path at them.
+func checkBytes(targets ...string) error {
+	for _, text := range targets {
+		for i := range len(text) {
+			if c := text[i]; c <= ' ' || c == 0x7f {
+				return apierror.New(apierror.BadRequest, "The request target holds a space or a control character as it is. Percent-encode it.")
+			}
 		}
 	}
-	c.user, c.target = user, t.withoutDeveloperKey()
 	return nil
 }
 
@@ -129,59 +184,67 @@ func (p *Proxy) readTarget(c *call, r *http.Request) error {
 func checkMethod(method string) error {
 	switch {
 	case strings.EqualFold(method, "CONNECT"):
-		return badRequest(errors.New("the sidecar is no forward proxy; ask it for HubSpot's paths"))
+		return apierror.Bad(errors.New("the sidecar is no forward proxy; ask it for HubSpot's paths"))
 	case strings.EqualFold(method, "TRACE"), strings.EqualFold(method, "TRACK"):
 		return apierror.New(apierror.EndpointBlocked, method+" would send the access token back, so it is not passed on.")
 	}
 	return nil
 }
 
-// judge checks a call that is known in full.
-func (p *Proxy) judge(ctx context.Context, c *call) error {
-	c.addTokenUser()
-	if c.user == "" {
-		return p.userRequired()
-	}
-	if err := checkUser(c.user); err != nil {
-		return badRequest(err)
-	}
+// checkBlocked refuses endpoints that no caller may reach, and paths that may
+// be theirs.
+func (c *Call) checkBlocked() error {
 	readings, err := access.Readings(c.target.path)
 	if err != nil {
-		return badRequest(err)
+		return apierror.Bad(err)
 	}
 	blocked, err := access.Judge(readings, access.Blocked)
 	if err != nil {
-		return badRequest(err)
+		return apierror.Bad(err)
 	}
 	if blocked {
 		return apierror.New(apierror.EndpointBlocked,
 			"This endpoint of HubSpot gives out tokens or takes them in. The sidecar keeps the tokens, so it does not pass the request on.")
 	}
-	if err := p.enforce(ctx, c, c.caller.CheckUser(p.hub.name, c.user)); err != nil {
-		return err
-	}
-	if err := p.enforce(ctx, c, c.caller.CheckPath(c.method, readings)); err != nil {
-		return err
-	}
 	c.guard.suspicious = slices.ContainsFunc(readings, smellsOfCredentials)
-	return c.checkFrozen(ctx)
-}
-
-// enforce makes an answer of what the caller's policy says, which is nil for
-// permission.
-func (p *Proxy) enforce(ctx context.Context, c *call, refusal error) error {
-	dryRun, refused := p.hub.enforce(ctx, c.caller, c.user, refusal)
-	c.dryRun = cmp.Or(c.dryRun, dryRun)
-	if refused != nil {
-		return refused
-	}
 	return nil
 }
 
-func (p *Proxy) userRequired() error {
+// judge checks a call whose method and target are known and not blocked.
+func (c *Call) judge() error {
+	ctx, app := c.inbound.Context(), c.relay.App
+	if scope := c.caller.Scope(); scope != nil {
+		if err := c.named("the user token", scope.User); err != nil {
+			return err
+		}
+	}
+	if c.user == "" {
+		return c.userRequired()
+	}
+	if err := userid.Check(c.user); err != nil {
+		return apierror.Bad(err)
+	}
+	readings, err := access.Readings(c.target.path)
+	if err != nil {
+		return apierror.Bad(err)
+	}
+	for _, refusal := range [...]error{c.caller.CheckUser(app.Name, c.user), c.caller.CheckPath(c.method, readings)} {
+		if refusal == nil {
+			continue
+		}
+		dryRun, err := c.relay.Desk.Enforce(ctx, app, c.caller, c.user, refusal)
+		c.dryRun = cmp.Or(c.dryRun, dryRun)
+		if err != nil {
+			return err
+		}
+	}
+	return c.checkFrozen()
+}
+
+func (c *Call) userRequired() error {
 	message := "The request does not say for which user it is. "
-	if p.user.header != "" {
-		message += "Name the user in the header " + headerText(p.user.header) + " or with the path prefix /as/{user}/."
+	if header := c.relay.User.Header; header != "" {
+		message += "Name the user in the header " + headerText(header) + " or with the path prefix /as/{user}/."
 	} else {
 		message += "The sidecar's setting user gave none for it. Name the user with the path prefix /as/{user}/."
 	}
@@ -196,6 +259,41 @@ func headerText(canonical string) string {
 	return canonical
 }
 
-func badRequest(err error) *apierror.Error {
-	return apierror.Wrap(apierror.BadRequest, sentence(err), err)
+// checkFrozen refuses a call that an operator has frozen. It waits no longer
+// than the call may.
+func (c *Call) checkFrozen() error {
+	if c.relay.Desk.NothingFrozen() {
+		return nil
+	}
+	wait := c.patience(c.inbound.Context())
+	defer wait.end()
+	return c.relay.Desk.CheckFrozen(wait, freeze.Call{
+		App: c.relay.App.Name, User: c.user, Caller: c.callerName(), Writes: c.mayChange(),
+	})
+}
+
+// mayChange reports whether the call is not known to change nothing. A POST
+// whose path has more than one reading may: HubSpot chooses which.
+func (c *Call) mayChange() bool {
+	if !c.onlyReads() {
+		return true
+	}
+	if c.method != http.MethodPost {
+		return false
+	}
+	readings, err := access.Readings(c.target.path)
+	return err != nil || len(readings) != 1
+}
+
+// onlyReads reports whether the call changes nothing, so that it can be sent
+// again even if HubSpot may have processed it.
+func (c *Call) onlyReads() bool { return hubspot.OnlyReads(c.method, c.target.path) }
+
+// callerName is empty for a request without a key, or with one that is not
+// known.
+func (c *Call) callerName() string {
+	if c.caller == nil {
+		return ""
+	}
+	return c.caller.Name()
 }

@@ -1,79 +1,153 @@
-package caddymodule
+package relay
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 )
 
-const (
-	// maxKept is the largest request body that is kept for a second try.
-	maxKept = 64 << 10
-	// maxPeek is how much of a refusal is read to find out what it means.
-	maxPeek = 16 << 10
-)
+// maxKept is the largest request body that is kept for another try. A batch of
+// 100 records is smaller, mostly.
+const maxKept = 1 << 20
 
 // keptBody is a request body that remembers what was read of it, as long as
-// that is little enough. Nothing is read ahead.
+// that is little enough and the budget allows it. Nothing is read ahead, unless
+// the call has to wait. A nil keptBody is no body.
 type keptBody struct {
 	io.ReadCloser
+	budget *Budget
 	// length is the body's, or -1.
 	length int64
+	// ends, if not nil, is called at the end of the body.
+	ends func()
 
 	// mu: Go's transport may still be reading when the answer is there.
-	mu    sync.Mutex
-	kept  []byte
-	begun bool
-	ended bool
-	over  bool
+	mu sync.Mutex
+	// kept is what was read; reserved bytes of the budget are for it.
+	kept     []byte
+	reserved int64
+	// begun and ended are set once the transport has begun to read, and once
+	// the end was read. over is set if not all is kept.
+	begun, ended, over bool
+	// ahead is what was read before the transport did.
+	ahead *bytes.Reader
 	// failed is why the caller's body could not be read to its end.
 	failed error
 }
 
-// keepBody has the body of r kept for a second try. It returns nil if there
-// is no body.
-func keepBody(r *http.Request) *keptBody {
+// keepBody has the body of r kept for another try, and its trailers, which come
+// after it, passed on as far as HubSpot gets them. It returns nil if there is no
+// body.
+func (c *Call) keepBody(r *http.Request) *keptBody {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	b := &keptBody{ReadCloser: r.Body, length: r.ContentLength, over: r.ContentLength > maxKept}
-	if !b.over && b.length > 0 {
+	b := &keptBody{ReadCloser: r.Body, budget: c.relay.Budget, length: r.ContentLength, over: r.ContentLength > maxKept}
+	if b.length > 0 && !b.over && b.reserve(b.length) {
 		b.kept = make([]byte, 0, b.length)
 	}
-	r.Body = b
+	if len(r.Trailer) > 0 {
+		c.keepHere(r.Trailer)
+		b.ends = func() {
+			for name := range r.Trailer {
+				r.Trailer[name] = c.inbound.Trailer[name]
+			}
+		}
+	}
+	r.Body, r.GetBody = b, b.getBody
 	return b
+}
+
+// reserve takes n more bytes of the budget, or gives up keeping the body.
+func (b *keptBody) reserve(n int64) bool {
+	if b.over || !b.budget.take(n) {
+		b.over = true
+		return false
+	}
+	b.reserved += n
+	return true
+}
+
+// forget gives back what the body takes of the budget. Nothing is kept of it
+// afterwards.
+func (b *keptBody) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.budget.give(b.reserved)
+	b.reserved, b.kept, b.over = 0, nil, true
 }
 
 // Read reads the body on.
 func (b *keptBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.begun = true
+	ahead := b.ahead
+	b.mu.Unlock()
+	if ahead != nil && ahead.Len() > 0 {
+		return ahead.Read(p)
+	}
+	return b.read(p)
+}
+
+// read reads the caller's body on and keeps what it reads.
+func (b *keptBody) read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.ended || b.failed != nil {
+		defer b.mu.Unlock()
+		if b.failed != nil {
+			return 0, b.failed
+		}
+		return 0, io.EOF
+	}
 	b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.keep(p[:n])
 	switch err {
 	case nil:
 	case io.EOF:
 		b.ended = true
+		if b.ends != nil {
+			b.ends()
+		}
 	default:
 		b.failed = err
-	}
-	switch {
-	case b.over:
-	case len(b.kept)+n > maxKept:
-		b.over, b.kept = true, nil
-	default:
-		b.kept = append(b.kept, p[:n]...)
 	}
 	return n, err
 }
 
+func (b *keptBody) keep(part []byte) {
+	size := int64(len(b.kept) + len(part))
+	if b.over {
+		return
+	}
+	if size > maxKept || size > b.reserved && !b.reserve(max(size, min(2*b.reserved, maxKept))-b.reserved) {
+		b.over, b.kept = true, nil
+		return
+	}
+	b.kept = append(b.kept, part...)
+}
+
+// readAhead reads the body while it can be kept. It blocks until the client has
+// sent it.
+func (b *keptBody) readAhead() {
+	if b.length <= 0 || b.over || b.begun {
+		return
+	}
+	buffer := make([]byte, min(b.length, 32<<10))
+	for {
+		if _, err := b.read(buffer); err != nil {
+			break
+		}
+	}
+	b.ahead = bytes.NewReader(b.kept)
+}
+
 // Close closes the body, unless nothing was read of it: it is there for
-// another try then, and the server closes it after that.
+// another try then, and the proxy closes it after that.
 func (b *keptBody) Close() error {
 	b.mu.Lock()
 	begun := b.begun
@@ -82,6 +156,11 @@ func (b *keptBody) Close() error {
 		return nil
 	}
 	return b.ReadCloser.Close()
+}
+
+// whole reports whether all of the body is kept.
+func (b *keptBody) whole() bool {
+	return !b.over && b.failed == nil && (b.ended || int64(len(b.kept)) == b.length)
 }
 
 // again returns the body for another try, if all of it was read and kept, or
@@ -95,10 +174,24 @@ func (b *keptBody) again(connected bool) (io.ReadCloser, bool) {
 	switch {
 	case !b.begun && !connected:
 		return b, true
-	case b.over || !b.ended && int64(len(b.kept)) != b.length:
+	case !b.whole():
 		return nil, false
 	}
 	return io.NopCloser(bytes.NewReader(b.kept)), true
+}
+
+// errNotKept means that a body is not there for another try.
+var errNotKept = errors.New("the body was not kept")
+
+// getBody is the body again for Go's transport, which sends a request once more
+// where HTTP/2 proves that it was not processed (RFC 9113, 6.8 and 8.7).
+func (b *keptBody) getBody() (io.ReadCloser, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.whole() {
+		return nil, errNotKept
+	}
+	return io.NopCloser(bytes.NewReader(b.kept)), nil
 }
 
 // bodyError is an error of the caller's body, not of HubSpot.
@@ -120,51 +213,7 @@ func (b *keptBody) blame(err error) error {
 	return err
 }
 
-// refusesToken reports whether a 401 is about the access token. One that
-// cannot be read, because it answers a HEAD or is in an encoding that only
-// the caller knows, counts: the guard against refreshing too often is
-// elsewhere. The body of the answer is as it was afterwards.
-func refusesToken(method string, res *http.Response) bool {
-	if method == http.MethodHead {
-		return true
-	}
-	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
-	res.Body = &peekedBody{
-		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{res.Body, err}),
-		Closer: res.Body,
-	}
-	text, ok := decodeContent(res.Header.Get("Content-Encoding"), head)
-	if !ok {
-		return true
-	}
-	var answer struct {
-		Category string `json:"category"`
-	}
-	if json.Unmarshal(text, &answer) != nil {
-		return false
-	}
-	return answer.Category == "EXPIRED_AUTHENTICATION" || answer.Category == "INVALID_AUTHENTICATION"
-}
-
-// decodeContent undoes a content coding (RFC 9110, 8.4.1) as far as maxPeek
-// allows; ok is false for one that is not known here.
-func decodeContent(coding string, data []byte) (text []byte, ok bool) {
-	switch strings.ToLower(strings.TrimSpace(coding)) {
-	case "", "identity":
-		return data, true
-	case "gzip", "x-gzip", "deflate":
-	default:
-		return nil, false
-	}
-	decoder, ok := decoderOf(coding, bytes.NewReader(data))
-	if !ok {
-		return nil, true
-	}
-	text, _ = io.ReadAll(io.LimitReader(decoder, maxPeek))
-	return text, true
-}
-
-// peekedBody is a response body whose beginning was read already.
+// peekedBody is a body whose beginning was read already.
 type peekedBody struct {
 	io.Reader
 	io.Closer
@@ -181,4 +230,13 @@ func (r *failedReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	return r.Reader.Read(p)
+}
+
+// unread returns a body with what was read of it in front again. err is what
+// reading it ended with, or nil.
+func unread(head []byte, body io.ReadCloser, err error) io.ReadCloser {
+	return &peekedBody{
+		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{body, err}),
+		Closer: body,
+	}
 }

@@ -1,31 +1,42 @@
-package caddymodule
+package relay
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"sync"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// call is one request on its way through the handler and the transport. It
-// belongs to the goroutine of the request.
-type call struct {
-	proxy  *Proxy
+// Call is one request on its way to HubSpot and back. It belongs to the
+// goroutine of the request.
+type Call struct {
+	relay *Relay
+	// inbound is the request as the client sent it, and sent its target as it
+	// came, before handlers in front have changed it.
+	inbound *http.Request
+	sent    string
+
 	caller *access.Caller
 	user   string
+	// namedBy says what has named the user, for the error that something else
+	// has named another.
+	namedBy string
+	// prefix is what was cut off the path because it names the user.
+	prefix string
 	method string
 	target target
 	token  connection.Token
 	pacing pacing
-	// inbound is the request that waits for quota.
-	inbound *http.Request
+	body   *keptBody
+	// enveloped is set if the call came in an envelope, which taken bytes of
+	// the budget are for.
+	enveloped bool
+	taken     int64
 
 	// tries counts how often HubSpot was asked, and received is the status
 	// of its answer.
@@ -33,8 +44,6 @@ type call struct {
 	received int
 	// connected is set once the try under way has a connection.
 	connected bool
-	// failure is why there is no answer of HubSpot's.
-	failure error
 
 	// overhead is the time spent here, since is when this stretch of it
 	// began.
@@ -46,106 +55,124 @@ type call struct {
 	correlationID string
 	// hubspotID is HubSpot's name for the request, if there is an audit log.
 	hubspotID string
-
 	// dryRun is the correlation id of what the caller's policy would have
 	// refused first, empty if that is nothing.
 	dryRun string
+	// unanswered is the error that somebody else answers.
+	unanswered error
 
-	writer responseWriter
-	guard  answerGuard
+	// waiting is set while informational answers can be passed on, which come
+	// on a goroutine of the transport's.
+	informing sync.Mutex
+	waiting   bool
+
+	answer answer
+	guard  guard
+}
+
+// NewCall makes a call of a request. sent is the request's target as the client
+// sent it, where handlers in front may have changed the request.
+func (r *Relay) NewCall(w http.ResponseWriter, req *http.Request, sent string) *Call {
+	c := &Call{relay: r, inbound: req, sent: sent, since: time.Now()}
+	c.guard.call = c
+	c.answer.init(c, w)
+	return c
+}
+
+// Serve answers the request. It returns an error that it leaves to somebody
+// else to answer: [ErrClientGone], or one that Foreign has claimed.
+func (c *Call) Serve() error {
+	defer c.finish()
+	out, err := c.admit()
+	if err != nil {
+		c.refuse(err)
+		return c.unanswered
+	}
+	c.relay.proxy.ServeHTTP(&c.answer, out)
+	return c.unanswered
+}
+
+// finish gives back what the call holds, and counts and records it.
+func (c *Call) finish() {
+	if c.body != nil {
+		c.body.forget()
+	}
+	c.relay.Budget.give(c.taken)
+	c.count()
+	c.record()
 }
 
 type callKey struct{}
 
-// callOf returns the call that a context belongs to, or nil.
-func callOf(ctx context.Context) *call {
-	c, _ := ctx.Value(callKey{}).(*call)
-	return c
+// callOf returns the call that a context belongs to.
+func callOf(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
+
+// outgoing is the request that goes through the proxy.
+func (c *Call) outgoing(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+}
+
+// rewrite addresses the proxy's copy of a request to HubSpot. The token is put
+// on another copy, by the round tripper.
+func rewrite(pr *httputil.ProxyRequest) {
+	c := callOf(pr.Out.Context())
+	pr.Out.URL = c.target.url(c.relay.api.scheme, c.relay.api.host)
+	pr.Out.Host = c.relay.api.host
+	c.keepHere(pr.Out.Header)
+}
+
+// fail answers a call that has no answer of HubSpot's.
+func fail(_ http.ResponseWriter, r *http.Request, err error) {
+	c := callOf(r.Context())
+	c.refuse(c.explain(r.Context(), err))
 }
 
 // leave and enter bound the time that HubSpot takes.
-func (c *call) leave() { c.overhead += time.Since(c.since) }
-func (c *call) enter() { c.since = time.Now() }
+func (c *Call) leave() { c.overhead += time.Since(c.since) }
+func (c *Call) enter() { c.since = time.Now() }
+
+// patience bounds how long the request waits here before it is sent.
+func (c *Call) patience(ctx context.Context) *patience {
+	return &patience{Context: ctx, deadline: c.since.Add(c.relay.MaxWait)}
+}
 
 // getToken finds the access token of the call's user.
-func (c *call) getToken(ctx context.Context) (err error) {
+func (c *Call) getToken(ctx context.Context) (err error) {
 	wait := c.patience(ctx)
 	defer wait.end()
-	c.token, err = c.proxy.hub.manager.Token(wait, c.user)
+	c.token, err = c.relay.App.Manager.Token(wait, c.user)
 	return err
 }
 
 // replaceToken finds another token after HubSpot has refused the one in use.
 // If there is none, the one in use stays.
-func (c *call) replaceToken(ctx context.Context) error {
+func (c *Call) replaceToken(ctx context.Context) error {
 	wait := c.patience(ctx)
 	defer wait.end()
-	token, err := c.proxy.hub.manager.Rejected(wait, c.user, c.token)
+	token, err := c.relay.App.Manager.Rejected(wait, c.user, c.token)
 	if err == nil {
 		c.token = token
 	}
 	return err
 }
 
-// patience bounds how long the request waits here before it is sent.
-func (c *call) patience(ctx context.Context) *patience {
-	return &patience{Context: ctx, deadline: c.since.Add(time.Duration(c.proxy.MaxWait))}
-}
-
-// errKept stands for an error that the call keeps for its handler.
-var errKept = errors.New("HubSpot was not reached; the log of hubspot_proxy says why")
-
-// fail keeps err for the handler, which answers it. What it returns is for
-// the proxy in between, which has to know only whether the client is gone.
-func (c *call) fail(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return context.Canceled
-	}
-	c.failure = err
-	return errKept
-}
-
 // isHubSpots reports whether the answer is HubSpot's, and not our own.
-func (c *call) isHubSpots() bool { return c.received != 0 && c.errorKind == "" }
+func (c *Call) isHubSpots() bool { return c.received != 0 && c.errorKind == "" }
 
-// status is that of the answer; 0 if there was none.
-func (c *call) status() int { return c.writer.status }
-
-// joinAccessLog adds the call to the line of the access log, if there is one.
-func (c *call) joinAccessLog(r *http.Request) {
-	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server.Logs == nil {
-		return
-	}
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("hubspot", c))
-	}
+// wait has informational answers passed on, or no longer.
+func (c *Call) wait(on bool) {
+	c.informing.Lock()
+	defer c.informing.Unlock()
+	c.waiting = on
 }
 
-// MarshalLogObject writes what the access log says of the call. The user is
-// there as the opaque tag that the other logs have.
-func (c *call) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	enc.AddString("app", c.proxy.hub.name)
-	if name := c.callerName(); name != "" {
-		enc.AddString("caller", name)
-	}
-	if id := c.tokenID(); id != "" {
-		enc.AddString("token_id", id)
-	}
-	if c.token.HubID != 0 {
-		enc.AddInt64("hub_id", c.token.HubID)
-		// With the token known, the tag is too, without asking the store.
-		enc.AddString("user_tag", c.proxy.hub.manager.Tag(context.Background(), c.user))
-	}
-	if c.tries > 0 {
-		enc.AddInt("tries", c.tries)
-	}
-	if c.dryRun != "" {
-		enc.AddString("dry_run", c.dryRun)
-	}
-	if c.errorKind != "" {
-		enc.AddString("error", c.errorKind)
-		enc.AddString("correlation_id", c.correlationID)
+// inform passes an informational answer on, unless it is about an answer that
+// the client does not get as it is.
+func (c *Call) inform(status int, header textproto.MIMEHeader) error {
+	c.informing.Lock()
+	defer c.informing.Unlock()
+	if c.waiting && !c.enveloped {
+		c.answer.inform(status, http.Header(header))
 	}
 	return nil
 }

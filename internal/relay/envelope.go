@@ -1,4 +1,4 @@
-package caddymodule
+package relay
 
 import (
 	"bytes"
@@ -11,14 +11,26 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/strictbody"
 )
+
+// rawPrefix is the path prefix of envelopes.
+const rawPrefix = "/raw/"
 
 // maxEnvelope is the largest envelope in bytes. An envelope is read as a
 // whole; what is larger goes in transparent mode, which streams.
 const maxEnvelope = 32 << 20
+
+// Bounds of the headers in an envelope, which are those that a server sets on
+// the headers of a request, more or less.
+const (
+	maxEnvelopeHeaders    = 64 << 10 // bytes of the field, as it stands
+	maxEnvelopeHeaderList = 256      // values
+)
 
 // envelope is a call to HubSpot that came as a form or as JSON.
 type envelope struct {
@@ -41,168 +53,187 @@ const (
 // errNoEnvelopeUser is a missing userForeignIdentifier.
 var errNoEnvelopeUser = errors.New("the field userForeignIdentifier is missing: it says for which user the call is")
 
-// readEnvelope reads the envelope that r carries. base is the scheme and
-// host of HubSpot's API. Errors are meant for the caller; with
-// errNoEnvelopeUser there is an envelope, which lacks nothing else.
-func readEnvelope(r *http.Request, base string) (*envelope, error) {
-	data, err := io.ReadAll(io.LimitReader(r.Body, maxEnvelope+1))
+// admitEnvelope opens an envelope and judges the call in it. path is what
+// follows the prefix.
+func (c *Call) admitEnvelope(path string) (*http.Request, error) {
+	name := c.relay.App.Name
+	app, err := url.PathUnescape(path)
 	switch {
-	case err != nil:
-		return nil, bodyError{err}
-	case len(data) > maxEnvelope:
-		return nil, fmt.Errorf("the envelope is larger than %d MiB; send the request itself, without an envelope", maxEnvelope>>20)
-	case r.Header.Get("Content-Encoding") != "":
-		return nil, errors.New("an envelope cannot have a Content-Encoding")
+	case err != nil || !strings.EqualFold(app, name):
+		return nil, apierror.Badf("this proxy is for the app %s; its envelopes go to %s%s", name, rawPrefix, name)
+	case c.inbound.Method != http.MethodPost:
+		return nil, apierror.Bad(errors.New("an envelope is sent with POST; the method for HubSpot is in its field method"))
 	}
-	return parseEnvelope(r.Header.Get("Content-Type"), data, base)
-}
-
-// parseEnvelope reads an envelope strictly: an unknown field may be a
-// misspelt one, and one that is there twice is read in different ways.
-func parseEnvelope(contentType string, data []byte, base string) (*envelope, error) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		mediaType = ""
-	}
-	if !utf8.Valid(data) {
-		return nil, errors.New("the envelope is not UTF-8")
-	}
-	var fields envelopeFields
-	switch {
-	case mediaType == "application/x-www-form-urlencoded":
-		err = fields.readForm(string(data))
-	case isJSONType(mediaType):
-		err = fields.readJSON(data)
-	default:
-		err = errors.New("an envelope is application/json or application/x-www-form-urlencoded; say which in Content-Type")
-	}
+	e, err := c.readEnvelope()
 	if err != nil {
 		return nil, err
 	}
-	return fields.envelope(base)
-}
-
-// isJSONType reports whether a media type, in lower case and without
-// parameters, is one of JSON.
-func isJSONType(mediaType string) bool {
-	return mediaType == "application/json" || mediaType == "text/json" ||
-		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
-}
-
-// envelopeFields are the fields of an envelope. Absent and empty are the
-// same for texts.
-type envelopeFields struct {
-	method, url, user string
-	// body is what is sent. checkBody is set if it came as a text that has
-	// to hold JSON.
-	body      []byte
-	checkBody bool
-	headers   json.RawMessage
-}
-
-func (f *envelopeFields) readForm(data string) error {
-	values, err := url.ParseQuery(data)
-	if err != nil {
-		return errors.New("the form is not well-formed: every name and value has to be percent-encoded")
+	if err := checkMethod(e.method); err != nil {
+		return nil, err
 	}
-	for name, all := range values {
-		if len(all) > 1 {
-			return fmt.Errorf("the field %s is there %d times", quoted(name), len(all))
-		}
-		value := all[0]
-		switch name {
+	if err := checkOverrides(e.header); err != nil {
+		return nil, err
+	}
+	if err := c.named("the field userForeignIdentifier of the envelope", e.user); err != nil {
+		return nil, err
+	}
+	c.enveloped, c.method, c.target = true, e.method, e.target.withoutDeveloperKey()
+	if err := c.checkBlocked(); err != nil {
+		return nil, err
+	}
+	if err := c.judge(); err != nil {
+		return nil, err
+	}
+	return c.outgoing(e.request(c.inbound)), nil
+}
+
+// readEnvelope reads the envelope that the call came in, within the budget.
+func (c *Call) readEnvelope() (*envelope, error) {
+	c.inbound.Body = &budgetedBody{ReadCloser: c.inbound.Body, call: c}
+	fields, err := strictbody.Read(c.inbound, strictbody.Options{What: "the envelope", Limit: maxEnvelope})
+	var e *envelope
+	if err == nil {
+		e, err = parseEnvelope(fields, c.relay.api.base)
+	}
+	if errors.Is(err, errNoEnvelopeUser) && c.tokenID() != "" {
+		err = nil // the token says for whom
+	}
+	if err == nil {
+		return e, nil
+	}
+	if _, ok := errors.AsType[*strictbody.BrokenError](err); ok && !errors.Is(err, errOverBudget) {
+		return nil, c.unreadable("the envelope", err)
+	}
+	switch {
+	case errors.Is(err, errOverBudget):
+		return nil, apierror.New(apierror.TooBusy,
+			"The sidecar holds as many envelopes and bodies as it may at the moment. Try again, or send the request itself, without an envelope.")
+	case errors.Is(err, strictbody.ErrTooLarge):
+		err = fmt.Errorf("%w; send the request itself, without an envelope", err)
+	case errors.Is(err, errNoEnvelopeUser):
+		return nil, apierror.Wrap(apierror.UserRequired, apierror.Sentence(err), err)
+	}
+	return nil, apierror.Bad(err)
+}
+
+// errOverBudget means that the budget is used up.
+var errOverBudget = errors.New("the budget of bytes is used up")
+
+// budgetedBody takes from the budget what is read of an envelope.
+type budgetedBody struct {
+	io.ReadCloser
+	call *Call
+}
+
+// Read implements [io.Reader].
+func (b *budgetedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if !b.call.relay.Budget.take(int64(n)) {
+		return 0, errOverBudget
+	}
+	b.call.taken += int64(n)
+	return n, err
+}
+
+// request returns the call in an envelope as a request.
+func (e *envelope) request(r *http.Request) *http.Request {
+	out := *r
+	out.Method, out.Header = e.method, e.header
+	// Without this any encoding would be acceptable (RFC 9110, 12.5.3).
+	out.Header.Set("Accept-Encoding", "identity")
+	out.Trailer, out.TransferEncoding = nil, nil
+	out.Body, out.ContentLength = http.NoBody, int64(len(e.body))
+	if len(e.body) > 0 {
+		out.Body = io.NopCloser(bytes.NewReader(e.body))
+	}
+	return &out
+}
+
+// parseEnvelope makes an envelope of its fields. base is the scheme and host of
+// HubSpot's API. Errors are meant for the caller; with errNoEnvelopeUser there
+// is an envelope, which lacks nothing else.
+func parseEnvelope(fields []strictbody.Field, base string) (*envelope, error) {
+	var e envelope
+	var address string
+	var headers json.RawMessage
+	checkBody := false
+	for _, f := range fields {
+		var err error
+		switch f.Name {
 		case fieldMethod:
-			f.method = value
+			e.method, err = f.Text()
 		case fieldURL:
-			f.url = value
+			address, err = f.Text()
 		case fieldUser:
-			f.user = value
+			e.user, err = f.Text()
 		case fieldBody:
-			f.body, f.checkBody = []byte(value), true
+			var text string
+			text, checkBody = textIn(f)
+			if e.body = []byte(text); !checkBody && f.JSON != nil && string(f.JSON) != "null" {
+				e.body = f.JSON
+			}
+			_, err = single(f)
 		case fieldHeaders:
-			f.headers = json.RawMessage(value)
+			headers = f.JSON
+			if text, ok := textIn(f); ok {
+				headers = json.RawMessage(text)
+			}
+			_, err = single(f)
 		default:
-			return unknownField(name)
-		}
-	}
-	return nil
-}
-
-func (f *envelopeFields) readJSON(data []byte) error {
-	members, err := jsonObject(data)
-	if err != nil {
-		return fmt.Errorf("the envelope %w", err)
-	}
-	for _, m := range members {
-		switch m.name {
-		case fieldMethod:
-			err = m.text(&f.method)
-		case fieldURL:
-			err = m.text(&f.url)
-		case fieldUser:
-			err = m.text(&f.user)
-		case fieldBody:
-			f.setBody(m.value)
-		case fieldHeaders:
-			f.setHeaders(m.value)
-		default:
-			err = unknownField(m.name)
+			err = fmt.Errorf("an envelope has no field %s; there are method, url, userForeignIdentifier, body and headers", apierror.Quoted(f.Name))
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
-}
-
-// setBody takes a value as it stands, and a text as what it holds.
-func (f *envelopeFields) setBody(value json.RawMessage) {
-	var text string
-	switch {
-	case string(value) == "null":
-	case value[0] == '"' && json.Unmarshal(value, &text) == nil:
-		f.body, f.checkBody = []byte(text), true
-	default:
-		f.body = value
-	}
-}
-
-// setHeaders takes an object, or a text that holds one.
-func (f *envelopeFields) setHeaders(value json.RawMessage) {
-	f.headers = value
-	var text string
-	if value[0] == '"' && json.Unmarshal(value, &text) == nil {
-		f.headers = json.RawMessage(text)
-	}
-}
-
-// envelope checks the fields together. With errNoEnvelopeUser there is an
-// envelope, which lacks nothing else.
-func (f *envelopeFields) envelope(base string) (*envelope, error) {
-	e := &envelope{method: strings.ToUpper(f.method), user: f.user, body: f.body}
-	switch {
-	case f.method == "":
-		return nil, errors.New("the field method is missing: it is GET, POST, PUT, PATCH or DELETE")
-	case !httpguts.ValidHeaderFieldName(e.method) || len(e.method) > 32:
-		return nil, errors.New("the field method is no HTTP method")
-	case f.url == "":
-		return nil, errors.New("the field url is missing: it is a path such as /crm/objects/2026-09/contacts")
+	if err := e.setCall(address, base); err != nil {
+		return nil, err
 	}
 	var err error
-	if e.target, err = parseEnvelopeURL(f.url, base); err != nil {
+	if e.header, err = parseEnvelopeHeaders(headers); err != nil {
 		return nil, err
 	}
-	if e.header, err = parseEnvelopeHeaders(f.headers); err != nil {
-		return nil, err
-	}
-	if err = f.finishBody(e); err == nil && f.user == "" {
+	if err = e.finishBody(checkBody); err == nil && e.user == "" {
 		err = errNoEnvelopeUser
 	}
-	return e, err
+	return &e, err
 }
 
-// finishBody checks the body against its type, and gives it one.
-func (f *envelopeFields) finishBody(e *envelope) error {
+// single refuses a field that a form has more than once.
+func single(f strictbody.Field) (string, error) {
+	if f.JSON != nil {
+		return "", nil
+	}
+	return f.Text()
+}
+
+// textIn returns the text that a field is, in a form or in JSON.
+func textIn(f strictbody.Field) (text string, ok bool) {
+	if f.JSON == nil {
+		return f.Form[0], true
+	}
+	ok = f.JSON[0] == '"' && json.Unmarshal(f.JSON, &text) == nil
+	return text, ok
+}
+
+// setCall checks the method and the address.
+func (e *envelope) setCall(address, base string) (err error) {
+	e.method = strings.ToUpper(e.method)
+	switch {
+	case e.method == "":
+		return errors.New("the field method is missing: it is GET, POST, PUT, PATCH or DELETE")
+	case !httpguts.ValidHeaderFieldName(e.method) || len(e.method) > 32:
+		return errors.New("the field method is no HTTP method")
+	case address == "":
+		return errors.New("the field url is missing: it is a path such as /crm/objects/2026-09/contacts")
+	}
+	e.target, err = parseEnvelopeURL(address, base)
+	return err
+}
+
+// finishBody checks the body against its type, and gives it one. check is set
+// for a text that has to hold JSON.
+func (e *envelope) finishBody(check bool) error {
 	if len(e.body) == 0 {
 		e.body = nil
 		return nil
@@ -212,7 +243,7 @@ func (f *envelopeFields) finishBody(e *envelope) error {
 		e.header.Set("Content-Type", "application/json")
 	}
 	mediaType, _, _ := mime.ParseMediaType(contentType)
-	if f.checkBody && (contentType == "" || isJSONType(mediaType)) && !json.Valid(e.body) {
+	if check && (contentType == "" || strictbody.IsJSON(mediaType)) && !json.Valid(e.body) {
 		return errors.New("the field body is a text that has to hold JSON; for another body give its Content-Type in headers")
 	}
 	return nil
@@ -220,18 +251,22 @@ func (f *envelopeFields) finishBody(e *envelope) error {
 
 // parseEnvelopeURL reads the field url: a path, or a URL of the API.
 func parseEnvelopeURL(raw, base string) (target, error) {
+	wrong := fmt.Errorf("the field url has to be a path that starts with one / or a URL that starts with %s/", base)
 	rest := raw
 	if !strings.HasPrefix(raw, "/") {
 		if len(raw) < len(base) || !strings.EqualFold(raw[:len(base)], base) {
-			return target{}, fmt.Errorf("the field url has to be a path that starts with / or a URL that starts with %s/", base)
+			return target{}, wrong
 		}
 		rest = raw[len(base):]
 		if rest == "" || rest[0] == '?' {
 			rest = "/" + rest
 		}
 		if rest[0] != '/' {
-			return target{}, fmt.Errorf("the field url has to be a path that starts with / or a URL that starts with %s/", base)
+			return target{}, wrong
 		}
+	} else if len(raw) > 1 && (raw[1] == '/' || raw[1] == '\\') {
+		// As a URL these name another host (RFC 3986, 4.2; WHATWG URL, 4.4).
+		return target{}, wrong
 	}
 	for i := range len(rest) {
 		if c := rest[i]; c <= ' ' || c == 0x7f || c == '#' {
@@ -252,24 +287,46 @@ func parseEnvelopeHeaders(raw json.RawMessage) (http.Header, error) {
 	if len(bytes.TrimSpace(raw)) == 0 || string(raw) == "null" {
 		return header, nil
 	}
-	members, err := jsonObject(raw)
+	if len(raw) > maxEnvelopeHeaders {
+		return nil, fmt.Errorf("the field headers is larger than %d KiB", maxEnvelopeHeaders>>10)
+	}
+	fields, err := strictbody.Object(raw)
 	if err != nil {
 		return nil, fmt.Errorf("the field headers %w", err)
 	}
-	for _, m := range members {
-		if !httpguts.ValidHeaderFieldName(m.name) {
-			return nil, fmt.Errorf("the field headers has %s, which is no name of a header", quoted(m.name))
+	count := 0
+	for _, f := range fields {
+		if !httpguts.ValidHeaderFieldName(f.Name) {
+			return nil, fmt.Errorf("the field headers has %s, which is no name of a header", apierror.Quoted(f.Name))
 		}
-		values, ok := m.texts()
+		values, ok := headerValues(f)
 		if !ok {
-			return nil, fmt.Errorf("the header %s has to be a text or a list of texts without line breaks", m.name)
+			return nil, fmt.Errorf("the header %s has to be a text or a list of texts without line breaks", f.Name)
 		}
-		if !ignoredInEnvelope(m.name) {
-			name := textproto.CanonicalMIMEHeaderKey(m.name)
+		if count += len(values); count > maxEnvelopeHeaderList {
+			return nil, fmt.Errorf("the field headers has more than %d values", maxEnvelopeHeaderList)
+		}
+		if !ignoredInEnvelope(f.Name) {
+			name := textproto.CanonicalMIMEHeaderKey(f.Name)
 			header[name] = append(header[name], values...)
 		}
 	}
 	return header, nil
+}
+
+// headerValues reads a text or a list of texts that a header can carry.
+func headerValues(f strictbody.Field) (values []string, ok bool) {
+	if text, one := textIn(f); one {
+		values, ok = []string{text}, true
+	} else {
+		values, ok = f.Texts()
+	}
+	for _, value := range values {
+		if !httpguts.ValidHeaderFieldValue(value) {
+			return nil, false
+		}
+	}
+	return values, ok
 }
 
 // ignoredInEnvelope reports whether a header of an envelope is not sent:
@@ -284,80 +341,4 @@ func ignoredInEnvelope(name string) bool {
 	default:
 		return staysHere(name)
 	}
-}
-
-// member is one member of a JSON object.
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-// jsonObject reads an object whose names are all different. Its errors go on
-// from the name of the thing that is read.
-func jsonObject(data []byte) ([]member, error) {
-	if !json.Valid(data) {
-		return nil, errors.New("is not valid JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
-		return nil, errors.New("has to be a JSON object")
-	}
-	var members []member
-	seen := make(map[string]bool)
-	for dec.More() {
-		var m member
-		token, err := dec.Token()
-		if err == nil {
-			err = dec.Decode(&m.value)
-		}
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return nil, errors.New("is not valid JSON")
-		}
-		if seen[name] {
-			return nil, fmt.Errorf("has %s twice", quoted(name))
-		}
-		seen[name] = true
-		m.name = name
-		members = append(members, m)
-	}
-	return members, nil
-}
-
-// text reads a member that has to be a text.
-func (m member) text(into *string) error {
-	if m.value[0] != '"' || json.Unmarshal(m.value, into) != nil {
-		return fmt.Errorf("the field %s has to be a text", m.name)
-	}
-	return nil
-}
-
-// texts reads a member that is a text or a list of texts which a header can
-// carry.
-func (m member) texts() (values []string, ok bool) {
-	var one string
-	if m.value[0] == '"' && json.Unmarshal(m.value, &one) == nil {
-		values = []string{one}
-	} else if m.value[0] != '[' || json.Unmarshal(m.value, &values) != nil {
-		return nil, false
-	}
-	for _, value := range values {
-		if !httpguts.ValidHeaderFieldValue(value) {
-			return nil, false
-		}
-	}
-	return values, true
-}
-
-func unknownField(name string) error {
-	return fmt.Errorf("an envelope has no field %s; there are method, url, userForeignIdentifier, body and headers", quoted(name))
-}
-
-// quoted quotes what a caller sent, shortened, for a message to the caller.
-func quoted(text string) string {
-	const longest = 64
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return fmt.Sprintf("%q", text)
 }

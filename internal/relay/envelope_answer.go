@@ -1,133 +1,21 @@
-package caddymodule
+package relay
 
 import (
 	"bytes"
-	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
+	"mime"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/strictbody"
 )
-
-// rawPrefix is the path prefix of envelopes.
-const rawPrefix = "/raw/"
-
-// maxEnvelopeAnswer is the largest answer that is put into an envelope.
-const maxEnvelopeAnswer = 64 << 20
-
-// admitEnvelope opens an envelope and judges the call in it. path is what
-// follows the prefix.
-func (p *Proxy) admitEnvelope(ctx context.Context, c *call, r *http.Request, path string) (*http.Request, answerWriter, error) {
-	app, err := url.PathUnescape(path)
-	if err != nil || !strings.EqualFold(app, p.hub.name) {
-		return nil, nil, badRequest(fmt.Errorf("this proxy is for the app %s; its envelopes go to %s%s", p.hub.name, rawPrefix, p.hub.name))
-	}
-	if r.Method != http.MethodPost {
-		return nil, nil, badRequest(errors.New("an envelope is sent with POST; the method for HubSpot is in its field method"))
-	}
-	e, err := readEnvelope(r, p.api.base)
-	if errors.Is(err, errNoEnvelopeUser) && c.tokenID() != "" {
-		err = nil // the token says for whom
-	}
-	if err != nil {
-		return nil, nil, envelopeError(err)
-	}
-	if err := checkMethod(e.method); err != nil {
-		return nil, nil, err
-	}
-	if c.user == "" {
-		c.user = e.user
-	}
-	if err := checkOverrides(e.header); err != nil {
-		return nil, nil, err
-	}
-	c.method, c.target = e.method, e.target.withoutDeveloperKey()
-	if err := p.judge(ctx, c); err != nil {
-		return nil, nil, err
-	}
-	p.keepHere(e.header)
-	return e.request(ctx, r, c.target), newEnvelopeWriter(&c.writer), nil
-}
-
-// envelopeError maps an error of readEnvelope to an answer.
-func envelopeError(err error) error {
-	if _, ok := errors.AsType[bodyError](err); ok {
-		return unreadable("the envelope", err)
-	}
-	if errors.Is(err, errNoEnvelopeUser) {
-		return apierror.Wrap(apierror.UserRequired, sentence(err), err)
-	}
-	return badRequest(err)
-}
-
-// request returns the call in an envelope as a request.
-func (e *envelope) request(ctx context.Context, r *http.Request, t target) *http.Request {
-	out := r.WithContext(ctx)
-	out.Method = e.method
-	out.URL = t.url("", "")
-	out.RequestURI = out.URL.RequestURI()
-	out.Header = e.header
-	// Without this any encoding would be acceptable (RFC 9110, 12.5.3).
-	out.Header.Set("Accept-Encoding", "identity")
-	out.Trailer, out.TransferEncoding = nil, nil
-	out.Body, out.ContentLength = http.NoBody, int64(len(e.body))
-	if len(e.body) > 0 {
-		out.Body = io.NopCloser(bytes.NewReader(e.body))
-	}
-	return out
-}
-
-// envelopeWriter collects HubSpot's answer and puts it into an envelope.
-type envelopeWriter struct {
-	inner *responseWriter
-	// header is the one that the proxy works with, and sent how it was
-	// when the answer began: trailers come into it later.
-	header http.Header
-	sent   http.Header
-	status int
-	body   bytes.Buffer
-	// over is set once the answer was too large.
-	over bool
-}
-
-func newEnvelopeWriter(inner *responseWriter) *envelopeWriter {
-	return &envelopeWriter{inner: inner, header: inner.Header().Clone()}
-}
-
-// Header returns the header of the answer.
-func (w *envelopeWriter) Header() http.Header { return w.header }
-
-// WriteHeader notes the status. Informational ones are not passed on: they
-// are about an answer that the client does not get as it is.
-func (w *envelopeWriter) WriteHeader(status int) {
-	if status < http.StatusOK || w.status != 0 {
-		return
-	}
-	w.status, w.sent = status, w.header.Clone()
-}
-
-// Write collects a part of the body. What is too much is read and dropped,
-// so that the proxy can end in an orderly way.
-func (w *envelopeWriter) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	if w.body.Len()+len(p) > maxEnvelopeAnswer {
-		w.over = true
-	}
-	if !w.over {
-		w.body.Write(p)
-	}
-	return len(p), nil
-}
-
-// Flush does nothing: there is one part only.
-func (w *envelopeWriter) Flush() {}
 
 // describesBody are the headers that would be wrong for an envelope.
 var describesBody = []string{
@@ -135,48 +23,209 @@ var describesBody = []string{
 	"Content-Range", "Accept-Ranges", "Etag", "Trailer",
 }
 
-// finish writes the envelope.
-func (w *envelopeWriter) finish() error {
-	if w.over {
-		return apierror.New(apierror.UpstreamUnreachable, fmt.Sprintf(
-			"HubSpot has processed the call, but its answer is larger than %d MiB, too large for an envelope. Send the request itself, without an envelope.",
-			maxEnvelopeAnswer>>20))
-	}
-	if w.status == 0 {
-		return nil
-	}
-	header := w.inner.Header()
-	clear(header)
-	maps.Copy(header, w.sent)
+// sniffed is how much of an answer is looked at to find out what it is.
+const sniffed = 4 << 10
+
+// envelop puts HubSpot's answer into an envelope, while it is passed on: JSON
+// as it comes, text as a string in the charset that it declares, and anything
+// else as base64, so that nothing is lost. An empty body stays empty. The
+// trailers go, which are about another body.
+func envelop(res *http.Response) *http.Response {
+	out := *res
+	out.Trailer = nil
+	contentType := res.Header.Get("Content-Type")
 	for _, name := range describesBody {
-		delete(header, name)
+		delete(out.Header, name)
 	}
-	content := envelopeContent(w.body.Bytes())
-	if content != nil {
-		header.Set("Content-Type", "application/json")
-		header.Set("Content-Length", strconv.Itoa(len(content)))
+	out.ContentLength = -1
+	if res.Body == nil || res.Body == http.NoBody {
+		out.ContentLength = 0
+		return &out
 	}
-	w.inner.WriteHeader(w.status)
-	if content != nil {
-		// An error means that the client is gone: there is nobody to tell.
-		_, _ = w.inner.Write(content)
+	head, err := readHead(res.Body)
+	if len(head) == 0 {
+		out.Body, out.ContentLength = unread(nil, res.Body, err), 0
+		return &out
 	}
-	return nil
+	content, suffix := encode(contentType, head, unread(head, res.Body, err))
+	out.Header.Set("Content-Type", "application/json")
+	out.Body = &peekedBody{
+		Reader: io.MultiReader(strings.NewReader(`{"data":`), content, strings.NewReader(suffix)),
+		Closer: res.Body,
+	}
+	return &out
 }
 
-// envelopeContent returns an answer in its envelope: JSON as it is, anything
-// else as a text, and nothing for nothing.
-func envelopeContent(body []byte) []byte {
-	if len(body) == 0 {
-		return nil
+// readHead reads what there is at once, a byte at the least, of the beginning
+// of a body. The error is nil at the end of it.
+func readHead(body io.Reader) ([]byte, error) {
+	head := make([]byte, sniffed)
+	for {
+		n, err := body.Read(head)
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		if n > 0 || err != nil {
+			return head[:n], err
+		}
+		if n == 0 {
+			// Either the end or nothing yet: one more reading tells.
+			n, err = io.ReadFull(body, head[:1])
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return head[:n], err
+		}
 	}
-	if !json.Valid(body) {
-		// Marshalling a string cannot fail; bytes that are not UTF-8
-		// become U+FFFD.
-		body, _ = json.Marshal(string(body))
+}
+
+// encode makes JSON of a body, and returns what comes after it.
+func encode(contentType string, head []byte, body io.Reader) (content io.Reader, suffix string) {
+	mediaType, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		mediaType = ""
 	}
-	content := make([]byte, 0, len(body)+len(`{"data":}`))
-	content = append(content, `{"data":`...)
-	content = append(content, body...)
-	return append(content, '}')
+	charset, known := charsetOf(parameters["charset"])
+	isJSON := strictbody.IsJSON(mediaType) || mediaType == "" && looksLikeJSON(head)
+	switch {
+	case !known, !isJSON && !isText(mediaType, parameters, head):
+		return &base64Reader{body: body}, `,"encoding":"base64"}`
+	case charset != nil:
+		body = charset.NewDecoder().Reader(body)
+	}
+	if isJSON {
+		return body, "}"
+	}
+	return &stringReader{body: body}, "}"
+}
+
+// charsetOf finds a charset. It is nil for UTF-8, which is the default of JSON
+// and of what HubSpot sends; known is false for one that is not known here.
+func charsetOf(name string) (charset encoding.Encoding, known bool) {
+	switch strings.ToLower(name) {
+	case "", "utf-8", "utf8", "us-ascii":
+		return nil, true
+	}
+	charset, err := htmlindex.Get(name)
+	return charset, err == nil
+}
+
+func looksLikeJSON(head []byte) bool {
+	head = bytes.TrimLeft(head, " \t\r\n")
+	return len(head) > 0 && (head[0] == '{' || head[0] == '[')
+}
+
+// isText reports whether a body is text in a charset that is known. Where none
+// is declared, the beginning has to be UTF-8.
+func isText(mediaType string, parameters map[string]string, head []byte) bool {
+	if _, declared := parameters["charset"]; declared && mediaType != "" {
+		return true
+	}
+	main, sub, _ := strings.Cut(mediaType, "/")
+	text := main == "text" || sub == "xml" || strings.HasSuffix(sub, "+xml") || sub == "javascript" || mediaType == ""
+	return text && utf8.Valid(wholeRunes(head)) && bytes.IndexByte(head, 0) < 0
+}
+
+// wholeRunes cuts off what may be the beginning of a character.
+func wholeRunes(text []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(text); i++ {
+		if c := text[len(text)-i]; utf8.RuneStart(c) {
+			if !utf8.FullRune(text[len(text)-i:]) {
+				return text[:len(text)-i]
+			}
+			break
+		}
+	}
+	return text
+}
+
+// transformed are bytes that are made of others in parts.
+type transformed struct {
+	ready []byte
+	err   error
+}
+
+// read gives out what is ready, and has more made when nothing is.
+func (t *transformed) read(p []byte, more func() error) (int, error) {
+	for len(t.ready) == 0 && t.err == nil {
+		t.err = more()
+	}
+	n := copy(p, t.ready)
+	t.ready = t.ready[n:]
+	if len(t.ready) > 0 {
+		return n, nil
+	}
+	return n, t.err
+}
+
+// errNotText breaks an answer off that is not the text that it began as, so
+// that what is missing shows.
+var errNotText = errors.New("the text of HubSpot's answer is not in the charset that it declares")
+
+// stringReader makes a JSON string of a text in UTF-8.
+type stringReader struct {
+	body io.Reader
+	transformed
+	begun  bool
+	rest   int
+	buffer [sniffed]byte
+}
+
+// Read implements [io.Reader].
+func (r *stringReader) Read(p []byte) (int, error) { return r.read(p, r.more) }
+
+func (r *stringReader) more() error {
+	n, err := r.body.Read(r.buffer[r.rest:])
+	text := r.buffer[:r.rest+n]
+	whole := text
+	if err == nil {
+		whole = wholeRunes(text)
+	}
+	if !utf8.Valid(whole) {
+		return errNotText
+	}
+	// Marshalling a string cannot fail.
+	quoted, _ := json.Marshal(string(whole))
+	quoted = quoted[1 : len(quoted)-1]
+	if !r.begun {
+		r.begun, quoted = true, append([]byte(`"`), quoted...)
+	}
+	if errors.Is(err, io.EOF) {
+		quoted = append(quoted, '"')
+	}
+	r.rest = copy(r.buffer[:], text[len(whole):])
+	r.ready = quoted
+	return err
+}
+
+// base64Reader makes a JSON string of bytes.
+type base64Reader struct {
+	body io.Reader
+	transformed
+	begun  bool
+	rest   int
+	buffer [3 * 1024]byte
+}
+
+// Read implements [io.Reader].
+func (r *base64Reader) Read(p []byte) (int, error) { return r.read(p, r.more) }
+
+func (r *base64Reader) more() error {
+	n, err := r.body.Read(r.buffer[r.rest:])
+	data := r.buffer[:r.rest+n]
+	whole := data[:len(data)/3*3]
+	if errors.Is(err, io.EOF) {
+		whole = data
+	}
+	var out []byte
+	if !r.begun {
+		r.begun, out = true, append(out, '"')
+	}
+	out = base64.StdEncoding.AppendEncode(out, whole)
+	if errors.Is(err, io.EOF) {
+		out = append(out, '"')
+	}
+	r.rest = copy(r.buffer[:], data[len(whole):])
+	r.ready = out
+	return err
 }

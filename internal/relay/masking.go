@@ -1,25 +1,17 @@
-package caddymodule
+package relay
 
 import "io"
 
-// bodyCounter counts tokens that were found in a body.
-type bodyCounter interface{ foundInBody(n int) }
+// minMasking is the least buffer that is read into directly.
+const minMasking = 4 << 10
 
-// bodyCount is how many were found.
-type bodyCount int
-
-func (c *bodyCount) foundInBody(n int) { *c += bodyCount(n) }
-
-// minScrubbed is the least buffer that is read into directly.
-const minScrubbed = 4 << 10
-
-// scrubbedReader covers tokens in what it reads, without changing the length
-// of it. It holds back no more than what may be the beginning of a token.
-type scrubbedReader struct {
+// maskingReader covers tokens in what it reads, without changing the length of
+// it. It holds back no more than what may be the beginning of a token.
+type maskingReader struct {
 	inner io.Reader
-	mask  *tokenMask
+	mask  *mask
 	// found is told the number of tokens that were covered.
-	found bodyCounter
+	found func(n int)
 
 	// held is the beginning of a token, perhaps.
 	held []byte
@@ -31,8 +23,8 @@ type scrubbedReader struct {
 }
 
 // Read implements [io.Reader].
-func (r *scrubbedReader) Read(p []byte) (int, error) {
-	least := max(minScrubbed, 2*r.mask.longest())
+func (r *maskingReader) Read(p []byte) (int, error) {
+	least := max(minMasking, 2*r.mask.longest())
 	if len(r.ready) == 0 && r.err == nil && len(p) >= least {
 		return r.fill(p)
 	}
@@ -56,14 +48,14 @@ func (r *scrubbedReader) Read(p []byte) (int, error) {
 }
 
 // fill reads into buffer, which is larger than what can be held.
-func (r *scrubbedReader) fill(buffer []byte) (int, error) {
+func (r *maskingReader) fill(buffer []byte) (int, error) {
 	n := copy(buffer, r.held)
 	r.held = r.held[:0]
 	for {
 		got, err := r.inner.Read(buffer[n:])
 		n += got
 		if covered := r.mask.cover(buffer[:n]); covered > 0 {
-			r.found.foundInBody(covered)
+			r.found(covered)
 		}
 		if err != nil {
 			return n, err

@@ -1,12 +1,14 @@
-package caddymodule
+package relay
 
 import (
-	"cmp"
-	"net/http"
+	"context"
 	"strings"
+	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
 // Why there was no answer, in the field error of an audit line.
@@ -17,88 +19,87 @@ const (
 	auditUnanswered = "unanswered"
 )
 
-// headerCorrelationID is HubSpot's name for a request, in Go's spelling.
-const headerCorrelationID = "X-Hubspot-Correlation-Id"
+// Summary is what an access log says of a call. Fields that do not apply are
+// zero.
+type Summary struct {
+	App, Caller string
+	// TokenID is the id of the user token that the call came with.
+	TokenID string
+	// HubID is the portal, and UserTag stands for the user, as in other logs.
+	HubID   int64
+	UserTag string
+	Tries   int
+	// DryRun is the correlation id of what a policy on trial would have
+	// refused.
+	DryRun string
+	// Error is the kind of an answer of our own, and CorrelationID its id.
+	Error, CorrelationID string
+}
 
-// audit has the call written down, if there is an audit log.
-func (c *call) audit(r *http.Request) {
-	log := c.proxy.app.audit
+// Summary tells what is known of the call by now.
+func (c *Call) Summary() Summary {
+	s := Summary{
+		App: c.relay.App.Name, Caller: c.callerName(), TokenID: c.tokenID(), HubID: c.token.HubID,
+		Tries: c.tries, DryRun: c.dryRun, Error: c.errorKind, CorrelationID: c.correlationID,
+	}
+	if s.HubID != 0 {
+		// With the token known, the tag is too, without asking the store.
+		s.UserTag = c.relay.App.Manager.Tag(context.Background(), c.user)
+	}
+	return s
+}
+
+// tokenID names the user token of the call; empty without one.
+func (c *Call) tokenID() string { return admission.TokenID(c.caller) }
+
+// count counts the answer.
+func (c *Call) count() {
+	if c.tries == 0 {
+		c.overhead += time.Since(c.since)
+	}
+	source := metrics.SourceSidecar
+	if c.isHubSpots() {
+		source = metrics.SourceHubSpot
+	}
+	c.relay.Metrics.Request(c.relay.App.Name, c.callerName(), source, c.answer.status, c.overhead)
+}
+
+// record has the call written down, if there is an audit log.
+func (c *Call) record() {
+	log := c.relay.Audit
 	if log == nil {
 		return
 	}
 	e := audit.Entry{
-		Kind: audit.KindCall, App: c.proxy.hub.name, Caller: c.callerName(), TokenID: c.tokenID(), Portal: c.token.HubID,
-		Status: c.status(), Error: c.errorKind, CorrelationID: c.correlationID, Tries: c.tries,
+		Kind: audit.KindCall, App: c.relay.App.Name, Caller: c.callerName(), TokenID: c.tokenID(), Portal: c.token.HubID,
+		Status: c.answer.status, Error: c.errorKind, CorrelationID: c.correlationID, Tries: c.tries,
 	}
-	e.Method, e.Path = c.auditTarget(r)
+	e.Method, e.Path = c.auditTarget()
 	switch {
 	case c.errorKind != "":
 	case c.received != 0:
 		e.CorrelationID = audit.CorrelationID(c.hubspotID)
-	case r.Context().Err() != nil:
+	case c.inbound.Context().Err() != nil:
 		e.Error = auditClientGone
 	default:
 		e.Error = auditUnanswered
 	}
-	c.proxy.hub.auditUser(&e, c.user)
+	if c.user != "" && len(c.user) <= userid.MaxLength {
+		e.User, e.Tagger = c.user, c.relay.App.Manager
+	}
 	log.Record(e)
 }
 
 // auditTarget is what a call asked for. One that was refused before its target
 // was read has it from the request.
-func (c *call) auditTarget(r *http.Request) (method, path string) {
+func (c *Call) auditTarget() (method, path string) {
 	if c.target.path != "" {
 		return audit.Method(c.method), audit.Template(c.target.path)
 	}
-	path = r.URL.EscapedPath()
+	path = c.inbound.URL.EscapedPath()
 	if after, ok := strings.CutPrefix(path, asPrefix); ok {
 		_, path, _ = strings.Cut(after, "/")
 		path = "/" + path
 	}
-	return audit.Method(r.Method), audit.Template(path)
-}
-
-// auditUser has the log find the user's tag, which may have to be asked for.
-func (h *hubApp) auditUser(e *audit.Entry, user string) {
-	if user != "" && len(user) <= maxUser {
-		e.User, e.Tagger = user, h.manager
-	}
-}
-
-// record has a request of a caller written down, if there is an audit log.
-func (a *Auth) record(r *http.Request, path authPath, in admission, status int, err *apierror.Error) {
-	log := a.app.audit
-	if log == nil {
-		return
-	}
-	e := audit.Entry{Kind: auditKind(path.endpoint, r.Method), Method: audit.Method(r.Method), Status: status}
-	if in.caller != nil {
-		e.Caller, e.TokenID = in.caller.Name(), cmp.Or(in.tokenID, tokenIDOf(in.caller))
-	}
-	if err != nil {
-		e.Status, e.Error, e.CorrelationID = err.Status, string(err.SubCategory), err.CorrelationID
-	}
-	if app, ok := a.app.app(path.app); ok {
-		e.App = app.name
-		user := cmp.Or(path.user, in.user)
-		if path.endpoint == endpointLink {
-			user = in.query.Get(paramUser)
-		}
-		app.auditUser(&e, user)
-	}
-	log.Record(e)
-}
-
-func auditKind(e authEndpoint, method string) audit.Kind {
-	switch {
-	case e == endpointLink:
-		return audit.KindLink
-	case e == endpointTokens:
-		return audit.KindToken
-	case e == endpointList:
-		return audit.KindList
-	case method == http.MethodDelete:
-		return audit.KindDisconnect
-	}
-	return audit.KindShow
+	return audit.Method(c.inbound.Method), audit.Template(path)
 }

@@ -1,68 +1,65 @@
-package caddymodule
+package relay
 
 import (
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
-	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
-	"go.uber.org/zap"
+	"golang.org/x/net/http2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
 )
 
-// refuseAfter answers a request that the proxy has failed on. Errors that
-// are not about HubSpot, such as those of a handle_response route, go up.
-func (c *call) refuseAfter(r *http.Request, err error) error {
-	if c.writer.status != 0 {
-		return err
-	}
-	if c.failure != nil {
-		err = c.explain(r.Context())
-	}
-	return c.refuse(r, err)
-}
+// ErrClientGone is the error of [Call.Serve] for a client that has hung up
+// before there was an answer.
+var ErrClientGone = errors.New("the client is gone")
 
-// explain says what the call's failure means.
-func (c *call) explain(ctx context.Context) error {
-	err := c.failure
+// explain makes an answer of the error of a round trip.
+func (c *Call) explain(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return ErrClientGone
+	}
 	if own, ok := errors.AsType[*apierror.Error](err); ok {
 		return own
 	}
 	if _, ok := errors.AsType[bodyError](err); ok {
-		return unreadable("the body of the request", err)
+		return c.unreadable("the body of the request", err)
 	}
 	aboutUser := errors.Is(err, connection.ErrReauthRequired) || errors.Is(err, connection.ErrNotConnected)
 	if c.tries > 0 && !aboutUser {
 		return upstreamError(err, c.connected)
 	}
-	e := connectionError(c.proxy.hub, c.user, err)
-	c.proxy.hub.addInstallLink(ctx, e, c.caller, c.user)
+	e := c.relay.App.ConnectionError(c.user, err)
+	installlink.AddTo(ctx, c.relay.Desk, c.relay.App, e, c.caller, c.user)
 	return e
 }
 
-// unreadable is the error for something of the caller's that could not be
-// read to its end. Where another handler says with what status, it stays
-// that handler's: such is the limit of the directive request_body.
-func unreadable(what string, err error) error {
-	if limit, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
-		return limit
+// unreadable is the error for something of the caller's that could not be read
+// to its end. Where another handler says with what status, it stays that
+// handler's.
+func (c *Call) unreadable(what string, err error) error {
+	if c.relay.Foreign != nil && c.relay.Foreign(err) {
+		return err
 	}
-	return apierror.Wrap(apierror.BadRequest, sentence(errors.New(what+" broke off")), err)
+	return apierror.Wrap(apierror.BadRequest, apierror.Sentence(errors.New(what+" broke off")), err)
 }
 
 // upstreamError maps an error on the way to HubSpot or back. connected is set
 // if there was a connection.
 func upstreamError(err error, connected bool) *apierror.Error {
-	if _, ok := errors.AsType[reverseproxy.DialError](err); ok || !connected && !isCertificateError(err) {
+	switch {
+	case !connected && !isCertificateError(err):
 		return apierror.Wrap(apierror.UpstreamUnreachable, "No connection to HubSpot's API could be made. The request was not sent.", err)
+	case isUnprocessed(err):
+		return apierror.Wrap(apierror.UpstreamUnreachable, "HubSpot's API refused the request before it was processed, and it could not be sent again. Nothing was processed: send it again.", err)
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return apierror.Wrap(apierror.UpstreamTimeout, "HubSpot's API did not answer in time. It may have processed the request.", err)
@@ -85,72 +82,64 @@ func isCertificateError(err error) bool {
 	return ok
 }
 
-// refuse answers a request with an error of our own, if err is one, and
-// notes it in the log under its correlation id.
-func (c *call) refuse(r *http.Request, err error) error {
+// isUnprocessed reports whether HTTP/2 proves that a request was not processed:
+// its stream was refused, or is above the last one that the server has taken on
+// (RFC 9113, 6.8 and 8.7). The transport has no type for the latter, nor for
+// requests that it would have sent again if it could.
+func isUnprocessed(err error) bool {
+	if stream, ok := errors.AsType[http2.StreamError](err); ok {
+		return stream.Code == http2.ErrCodeRefusedStream
+	}
+	text := err.Error()
+	return strings.Contains(text, "cannot retry err [") || strings.Contains(text, "http2: Transport received Server's graceful shutdown GOAWAY")
+}
+
+// refuse answers the call with an error of our own, if err is one, and notes
+// it in the log under its correlation id. Another error is left to somebody
+// else.
+func (c *Call) refuse(err error) {
 	e, ok := errors.AsType[*apierror.Error](err)
 	if !ok {
-		c.writer.release()
-		return err
+		c.answer.release()
+		c.unanswered = err
+		return
 	}
 	e.Tries = c.tries
 	if e.Context == nil {
 		e.Context = make(map[string][]string, 2)
 	}
-	e.Context["app"] = []string{c.proxy.hub.name}
+	e.Context["app"] = []string{c.relay.App.Name}
 	if c.user != "" {
 		e.Context["user"] = []string{c.user}
 	}
 	c.errorKind, c.correlationID = string(e.SubCategory), e.CorrelationID
 	c.log(e)
-	e.ServeHTTP(&c.writer, r)
-	return nil
+	e.ServeHTTP(&c.answer, c.inbound)
 }
 
-func (c *call) log(e *apierror.Error) {
-	level, message := zap.InfoLevel, "refused a request"
+// log writes a line for an error of our own.
+func (c *Call) log(e *apierror.Error) {
+	level, message := slog.LevelInfo, "refused a request"
 	if e.Status >= http.StatusInternalServerError {
-		level, message = zap.ErrorLevel, "a request failed"
+		level, message = slog.LevelError, "a request failed"
 	}
-	more := zap.Skip()
-	if c.caller == nil {
-		level, more = c.proxy.strangers.level(level)
-	}
-	line := c.proxy.logger.Check(level, message)
-	if line == nil {
+	level, lowered := c.relay.logs.Level(c.callerName(), level)
+	ctx := context.WithoutCancel(c.inbound.Context())
+	if !c.relay.Logger.Enabled(ctx, level) {
 		return
 	}
-	fields := []zap.Field{
-		zap.String("app", c.proxy.hub.name),
-		zap.String("caller", c.callerName()),
-		zap.Int("status", e.Status),
-		zap.String("correlation_id", e.CorrelationID),
-		zap.Error(e),
-		more,
+	fields := []slog.Attr{
+		slog.String("app", c.relay.App.Name),
+		slog.String("caller", c.callerName()),
+		slog.Int("status", e.Status),
+		slog.String("correlation_id", e.CorrelationID),
+		slog.Any("error", e),
+	}
+	if lowered > 0 {
+		fields = append(fields, slog.Int64("more_at_debug_level", lowered))
 	}
 	if id := c.tokenID(); id != "" {
-		fields = append(fields, zap.String("token_id", id))
+		fields = append(fields, slog.String("token_id", id))
 	}
-	line.Write(fields...)
-}
-
-// callerName is empty for a request without a key, or with one that is not
-// known.
-func (c *call) callerName() string {
-	if c.caller == nil {
-		return ""
-	}
-	return c.caller.Name()
-}
-
-// count counts the answer.
-func (c *call) count() {
-	if c.tries == 0 {
-		c.overhead += time.Since(c.since)
-	}
-	source := sourceSidecar
-	if c.isHubSpots() {
-		source = sourceHubSpot
-	}
-	c.proxy.app.metrics.request(c.proxy.hub.name, c.callerName(), source, c.status(), c.overhead)
+	c.relay.Logger.LogAttrs(ctx, level, message, fields...)
 }

@@ -1,173 +1,131 @@
-package caddymodule
+// Package relay takes one call to HubSpot's API and its answer back: who calls
+// for whom, whether that is permitted, which access token goes along, when
+// there is room within HubSpot's limits, how often it is tried, and what of the
+// answer reaches the caller. It is built on [httputil.ReverseProxy], with a
+// round tripper of its own, and knows net/http only.
+//
+// The way of a call, in the order of the files:
+//
+//	relay.go       what a relay is made of
+//	call.go        the call: Serve, and what is known of it
+//	admit.go       who calls, and may they                target.go, envelope*.go
+//	roundtrip.go   a token, a place in the quota, the tries   tries.go, body.go
+//	headers.go     what goes up and what comes down       guard.go, mask.go
+//	answer.go      the writer of the answer
+//	refuse.go      errors of our own
+//	record.go      metrics, log lines and the audit log
+package relay
 
 import (
-	"errors"
-	"fmt"
-	"maps"
+	"log/slog"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
-
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
-func init() {
-	caddy.RegisterModule(Proxy{})
+// DefaultMaxWait is how long a call waits here if nothing else is said.
+const DefaultMaxWait = 10 * time.Second
+
+// Config is what a [Relay] is made of.
+type Config struct {
+	// App, Desk, Metrics and Logger are required.
+	App     *hubapp.App
+	Desk    *admission.Desk
+	Metrics *metrics.Metrics
+	Logger  *slog.Logger
+	// User is where a request names its user, beside the path prefix /as/ and
+	// an envelope. A header is for the sidecar only.
+	User userid.Source
+	// Open lets in requests without a key, as [admission.CheckOpen] says.
+	// OwnName is its second argument; nil knows no names.
+	Open    bool
+	OwnName func(*http.Request) bool
+	// MaxWait is the longest that a call waits here; 0 is [DefaultMaxWait].
+	MaxWait time.Duration
+	// Transport takes requests to HubSpot. It must neither follow redirects
+	// nor add an Accept-Encoding. Required.
+	Transport http.RoundTripper
+	// Audit is nil for none.
+	Audit *audit.Log
+	// Budget bounds what all envelopes and kept bodies take; nil is one of
+	// its own.
+	Budget *Budget
+	// Foreign reports whether an error, of the body of a request for example,
+	// is one that a handler in front answers itself; nil knows none.
+	Foreign func(error) bool
 }
 
-// Proxy decides whether a request may go to HubSpot, and for which user. It
-// is followed, in the same route, by a `reverse_proxy` with the transport
-// `hubspot`, which takes the request there with the user's access token. The
-// Caddyfile directive `hubspot_proxy` makes both.
-//
-// The user is the one that the path prefix `/as/{user}/` names, or else the
-// one of the setting `user`, or else the one of the user token with which the
-// request came. `POST /raw/{app}` takes a whole call as a form
-// or as JSON, with the fields `method`, `url`, `userForeignIdentifier`,
-// `body` and `headers`, and answers `{"data": …}`; such a form or JSON can
-// have 32 MiB, and HubSpot's answer 64 MiB.
-//
-// Requests beyond the app's quota for the user's HubSpot account wait for
-// their turn, and are refused with 429 if that does not come in time. With
-// the header `X-HubSpot-Max-Wait: 2s` a request waits no longer than that, and
-// with `0` not at all. Requests with `X-HubSpot-Priority: batch` are overtaken
-// by others, but keep a tenth of the quota. What HubSpot has not processed, or
-// what only reads, is sent up to three times.
-//
-// Everything that this handler answers itself has HubSpot's error shape with
-// `"category":"SIDECAR"`, and a `Proxy-Status` header with an `error`.
-type Proxy struct {
-	// The HubSpot app, as the global option `hubspot` names it. Required.
-	App string `json:"app,omitempty"`
+// Relay takes calls to HubSpot for one app. It is safe for concurrent use.
+type Relay struct {
+	Config
 
-	// For which user (customer) a request is. Placeholders are replaced for
-	// each request; a constant is for an install with one customer. If this
-	// is the placeholder of a header, HubSpot does not get that header.
-	// Default: `{http.request.header.X-HubSpot-User}`.
-	User string `json:"user,omitempty"`
-
-	// Let in requests of no known caller, from programs on this machine:
-	// from loopback addresses and unix sockets, not from web pages of other
-	// sites, and only if they ask for localhost, a loopback address or a
-	// name of the site. A key that is given still has to be right. Without
-	// this, at least one caller has to be configured.
-	Open bool `json:"open,omitempty"`
-
-	// The longest that a request waits here before it goes to HubSpot.
-	// Default: `10s`.
-	MaxWait caddy.Duration `json:"max_wait,omitempty"`
-
-	app   *App
-	hub   *hubApp
-	user  userSource
-	api   apiAddress
-	sites *siteNames
-	// anyone is the caller of a request that `open` lets in.
-	anyone    *access.Caller
-	logger    *zap.Logger
-	strangers *strangerLog
+	api   origin
+	proxy httputil.ReverseProxy
+	// anyone is the caller of a request that Open lets in.
+	anyone *access.Caller
+	logs   admission.LogLimit
+	// vary names what chooses user and caller.
+	vary string
 }
 
-// defaultMaxWait is the setting max_wait if there is none.
-const defaultMaxWait = 10 * time.Second
-
-// CaddyModule returns the Caddy module information.
-func (Proxy) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{
-		ID:  "http.handlers.hubspot_proxy",
-		New: func() caddy.Module { return new(Proxy) },
+// New makes a Relay.
+func New(c Config) (*Relay, error) {
+	r := &Relay{Config: c, anyone: access.Open(), vary: varyOn(c.User)}
+	if r.MaxWait == 0 {
+		r.MaxWait = DefaultMaxWait
 	}
-}
-
-// Provision finds the app and checks the settings.
-func (p *Proxy) Provision(ctx caddy.Context) error {
-	p.logger = ctx.Logger()
+	if r.Budget == nil {
+		r.Budget = NewBudget(DefaultBudget)
+	}
 	var err error
-	if p.app, err = hubspotApp(ctx); err != nil {
-		return err
+	if r.api, err = originOf(c.App.Endpoints.WithDefaults().API); err != nil {
+		return nil, err
 	}
-	if p.App == "" {
-		return errors.New("hubspot_proxy: app: name the HubSpot app")
+	r.proxy = httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      roundTripper{},
+		ModifyResponse: receive,
+		ErrorHandler:   fail,
+		BufferPool:     buffers{},
 	}
-	hub, ok := p.app.app(p.App)
-	if !ok {
-		return fmt.Errorf("hubspot_proxy: app %q is not configured; there are: %s", p.App,
-			strings.Join(slices.Sorted(maps.Keys(p.app.hubApps)), ", "))
-	}
-	p.hub = hub
-	if p.user, err = newUserSource(p.User); err != nil {
-		return fmt.Errorf("hubspot_proxy %s: user: %w", p.App, err)
-	}
-	if p.MaxWait < 0 {
-		return fmt.Errorf("hubspot_proxy %s: max_wait: must not be negative", p.App)
-	}
-	if p.MaxWait == 0 {
-		p.MaxWait = caddy.Duration(defaultMaxWait)
-	}
-	if p.app.callers == nil && !p.Open {
-		return fmt.Errorf("hubspot_proxy %s: nobody could call: name a caller with its key in the global option hubspot, or say open to serve programs on this machine without keys", p.App)
-	}
-	p.app.notePeers(ctx)
-	p.anyone = access.Open()
-	p.sites = new(siteNames)
-	p.strangers = newStrangerLog()
-	p.api, err = newAPIAddress(hub.endpoints.WithDefaults().API)
-	return err
+	return r, nil
 }
 
-// apiAddress is where HubSpot's API is.
-type apiAddress struct {
+// origin is a scheme and a host.
+type origin struct {
 	// base is scheme://host[:port] in lower case.
 	base         string
 	scheme, host string
 }
 
-func newAPIAddress(raw string) (apiAddress, error) {
+func originOf(raw string) (origin, error) {
 	u, err := url.Parse(strings.ToLower(raw))
-	if err != nil || u.Host == "" {
-		return apiAddress{}, fmt.Errorf("endpoints: api %q: must be scheme://host", raw)
-	}
-	return apiAddress{base: u.Scheme + "://" + u.Host, scheme: u.Scheme, host: u.Host}, nil
-}
-
-// ServeHTTP answers a request that may not go to HubSpot, and passes on one
-// that may.
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	c := &call{proxy: p, since: time.Now()}
-	c.guard.call = c
-	c.writer.init(c, w, r)
-	c.joinAccessLog(r)
-	defer c.count()
-	defer c.audit(r)
-	out, answer, err := p.admit(c, r)
 	if err != nil {
-		return c.refuse(r, err)
+		return origin{}, err
 	}
-	err = next.ServeHTTP(answer, out)
-	if err == nil {
-		err = answer.finish()
-	}
-	if err == nil {
-		return nil
-	}
-	return c.refuseAfter(r, err)
+	return origin{base: u.Scheme + "://" + u.Host, scheme: u.Scheme, host: u.Host}, nil
 }
 
-// answerWriter takes HubSpot's answer.
-type answerWriter interface {
-	http.ResponseWriter
-	// finish completes the answer. Nothing is written after it.
-	finish() error
-}
+// buffers are what bodies of answers are copied with.
+type buffers struct{}
 
-// Interface guards
-var (
-	_ caddy.Provisioner           = (*Proxy)(nil)
-	_ caddyhttp.MiddlewareHandler = (*Proxy)(nil)
-)
+// bufferSize is that of io.Copy.
+const bufferSize = 32 << 10
+
+var bufferPool = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// Get implements [httputil.BufferPool].
+func (buffers) Get() []byte { return bufferPool.Get().(*[bufferSize]byte)[:] }
+
+// Put implements [httputil.BufferPool].
+func (buffers) Put(b []byte) { bufferPool.Put((*[bufferSize]byte)(b)) }

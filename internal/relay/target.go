@@ -1,4 +1,4 @@
-package caddymodule
+package relay
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // target is what a request asks HubSpot for, byte for byte as the caller
@@ -25,12 +25,14 @@ var (
 	errNoPath    = errors.New("the request target has to be a path that starts with /")
 	errOddPath   = errors.New("a path that starts with // can be read as a host, and this one holds characters that have to be percent-encoded; encode them")
 	errUserParts = errors.New("the path has to go on after the user, as in /as/{user}/crm/…, and the user has to be percent-encoded once and well")
+	errUserLost  = errors.New("the path begins with /as/ and goes on with a word of HubSpot's own paths where the user should be; a client that joins paths as URLs has lost the user: end its base URL in /as/{user}/, with a slash, or send the header X-HubSpot-User")
 )
 
-// targetOf returns what r asks for. Handlers in front of this one, such as
-// handle_path, may have changed the URL; the result is what they left of it.
-func targetOf(r *http.Request) (target, error) {
-	t := target{path: wirePath(r), query: r.URL.RawQuery, bareQuery: r.URL.ForceQuery}
+// targetOf returns what r asks for. sent is the target as the client sent it:
+// handlers in front of this one may have changed the URL, and the result is what
+// they left of it.
+func targetOf(r *http.Request, sent string) (target, error) {
+	t := target{path: wirePath(r.URL, sent), query: r.URL.RawQuery, bareQuery: r.URL.ForceQuery}
 	if t.path == "" {
 		t.path = "/"
 	}
@@ -48,15 +50,11 @@ func (t target) check() error {
 	return nil
 }
 
-// wirePath returns the path of r with the bytes that the client sent.
+// wirePath returns the path of a URL with the bytes that the client sent.
 // [url.URL.EscapedPath] is almost that: it encodes characters which should
 // have been encoded and were not, such as | and non-ASCII letters.
-func wirePath(r *http.Request) string {
-	escaped := r.URL.EscapedPath()
-	sent := r.RequestURI
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		sent = original.RequestURI
-	}
+func wirePath(u *url.URL, sent string) string {
+	escaped := u.EscapedPath()
 	if rest, ok := strings.CutPrefix(sent, escaped); ok && (rest == "" || rest[0] == '?') {
 		return escaped
 	}
@@ -137,7 +135,11 @@ func (t target) cutUser() (user string, rest target, ok bool, err error) {
 	if err != nil || user == "." || user == ".." {
 		return "", t, true, errUserParts
 	}
-	t.path = "/" + path
+	if hubspot.IsRoot(user) {
+		return "", t, true, errUserLost
+	}
+	// A base URL that ends in a slash makes two of them.
+	t.path = "/" + strings.TrimPrefix(path, "/")
 	return user, t, true, t.check()
 }
 

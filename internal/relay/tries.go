@@ -1,16 +1,14 @@
-package caddymodule
+package relay
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
@@ -41,75 +39,9 @@ type try struct {
 	limited *quota.Limited
 }
 
-// roundTrip sends a request as often as it takes and is permitted.
-func (t *Transport) roundTrip(c *call, r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	c.pacing.class = quota.ClassOf(c.method, c.target.path)
-	if err := c.getToken(ctx); err != nil {
-		closeBody(r)
-		return nil, err
-	}
-	c.inbound = r
-	ticket, err := c.takePlaceWithToken(ctx)
-	r = c.inbound
-	if err != nil {
-		closeBody(r)
-		return nil, err
-	}
-	up := c.outbound(r)
-	body := keepBody(up)
-	tokens := 1
-	for {
-		got := t.send(c, up)
-		got.limited = c.limitOf(got.res)
-		settle(ticket, got.res, got.connected, got.limited)
-		next, ok := body.again(got.connected)
-		if !ok || c.tries >= maxTries {
-			return got.res, body.blame(got.err)
-		}
-		reason := "token"
-		if got.refusesToken(c, tokens) {
-			tokens++
-			if err := c.replaceToken(ctx); err != nil {
-				return got.unlessAboutUser(err)
-			}
-		} else if reason, ok = c.pauseAfter(ctx, got); !ok {
-			return got.res, body.blame(got.err)
-		}
-		if ticket, err = c.takePlaceWithToken(ctx); err != nil {
-			return got.unlessFrozen(err, body)
-		}
-		c.proxy.app.metrics.retries.WithLabelValues(c.proxy.hub.name, reason).Inc()
-		got.discard()
-		up = c.outbound(r)
-		up.Body = next
-	}
-}
-
-// takePlaceWithToken is takePlace for a call that has a token: after a wait,
-// it looks whether that is still the newest. In any case it looks whether the
-// call was frozen since it was let in.
-func (c *call) takePlaceWithToken(ctx context.Context) (quota.Ticket, error) {
-	ticket, err := c.takePlace(ctx)
-	if err != nil {
-		return ticket, err
-	}
-	if ticket.Waited != 0 {
-		err = c.getToken(ctx)
-	}
-	if err == nil {
-		err = c.checkFrozen(ctx)
-	}
-	if err != nil {
-		ticket.Unsent()
-		return quota.Ticket{}, err
-	}
-	return ticket, nil
-}
-
 // refusesToken reports whether HubSpot refuses the token and another one can
 // be had. tokens is how many were tried.
-func (got try) refusesToken(c *call, tokens int) bool {
+func (got try) refusesToken(c *Call, tokens int) bool {
 	return tokens == 1 && got.res != nil && got.res.StatusCode == http.StatusUnauthorized && refusesToken(c.method, got.res)
 }
 
@@ -126,7 +58,7 @@ func (got try) unlessAboutUser(err error) (*http.Response, error) {
 // unlessFrozen returns what came of the try, unless the call was frozen since:
 // what is sent again was not processed, or only reads.
 func (got try) unlessFrozen(err error, body *keptBody) (*http.Response, error) {
-	if isFrozen(err) {
+	if admission.IsFrozen(err) {
 		got.discard()
 		return nil, err
 	}
@@ -142,7 +74,7 @@ func (got try) discard() {
 
 // pauseAfter waits before another try, and says why there is one. ok is false
 // if there must be none, or if it cannot come in time.
-func (c *call) pauseAfter(ctx context.Context, got try) (reason string, ok bool) {
+func (c *Call) pauseAfter(ctx context.Context, got try) (reason string, ok bool) {
 	pause, reason := got.pause(c)
 	if reason == "" || ctx.Err() != nil || pause >= time.Until(c.pacing.until) {
 		return "", false
@@ -167,7 +99,7 @@ func (c *call) pauseAfter(ctx context.Context, got try) (reason string, ok bool)
 
 // pause is how long to wait before another try, and why there is one; without
 // a reason there is none.
-func (got try) pause(c *call) (pause time.Duration, reason string) {
+func (got try) pause(c *Call) (pause time.Duration, reason string) {
 	switch {
 	case got.err != nil:
 		return got.pauseAfterError(c)
@@ -194,7 +126,7 @@ func (got try) pause(c *call) (pause time.Duration, reason string) {
 
 // pauseAfterLimit leaves it to the quota to find the next place; what is not
 // counted has none.
-func (got try) pauseAfterLimit(c *call) (time.Duration, string) {
+func (got try) pauseAfterLimit(c *Call) (time.Duration, string) {
 	switch {
 	case got.limited.Daily():
 		return 0, ""
@@ -206,7 +138,7 @@ func (got try) pauseAfterLimit(c *call) (time.Duration, string) {
 	return jitter(pauseLimited, c.tries), "limited"
 }
 
-func (got try) pauseAfterError(c *call) (time.Duration, string) {
+func (got try) pauseAfterError(c *Call) (time.Duration, string) {
 	if isCertificateError(got.err) || errors.Is(got.err, errSwitched) {
 		return 0, ""
 	}
@@ -233,35 +165,4 @@ func isGatewayError(status int) bool {
 		return true
 	}
 	return status >= 520 && status <= 529
-}
-
-// onlyReads reports whether the call changes nothing, so that it can be sent
-// again even if HubSpot may have processed it.
-func (c *call) onlyReads() bool { return onlyReads(c.method, c.target.path) }
-
-// onlyReads reports whether a method changes nothing at a path.
-func onlyReads(method, path string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return true
-	case http.MethodPost:
-		return strings.HasSuffix(path, "/search") || strings.HasSuffix(path, "/batch/read")
-	}
-	return false
-}
-
-// holdBody takes the body of an answer into memory, if it is no longer than
-// maxPeek, and lets its connection go. It returns the body, or its beginning.
-func holdBody(res *http.Response) []byte {
-	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
-	if err == nil && len(head) < maxPeek {
-		_ = res.Body.Close()
-		res.Body = io.NopCloser(bytes.NewReader(head))
-		return head
-	}
-	res.Body = &peekedBody{
-		Reader: io.MultiReader(bytes.NewReader(head), &failedReader{res.Body, err}),
-		Closer: res.Body,
-	}
-	return head
 }
