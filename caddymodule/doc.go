@@ -1,12 +1,46 @@
-// Package caddymodule is the product as Caddy sees it. It registers the app
-// module hubspot (the global option of the same name), the handlers and
-// directives hubspot_auth, hubspot_proxy and hubspot_sandbox, the
-// reverse_proxy transport hubspot, the connection stores
-// hubspot.stores.vault and hubspot.stores.caddy, the admin endpoints under
-// /hubspot/, and the command caddy hubspot.
+// Package caddymodule registers all modules of caddy-hubspot with Caddy. It is
+// what a build imports, and the map of where things are.
 //
-// It and cmd/caddy are the only packages that know Caddy. What they adapt
-// lives below internal/ and in vaultstore.
+// What Caddy loads, each in a package of its own that has the module's
+// settings, its Caddyfile, its provisioning, and hardly anything else:
 //
-// A module of another author may add a store: see [StoreModule].
+//	hubspot                        sidecar    the global option: apps, callers, store, audit log
+//	http.handlers.hubspot_proxy    proxy      calls to HubSpot's API for a user
+//	http.handlers.hubspot_auth     auth       installs, connections, user tokens
+//	http.handlers.hubspot_sandbox  sandbox    a made-up HubSpot to develop against
+//	hubspot.stores.vault           stores     connections in HashiCorp Vault or OpenBao
+//	hubspot.stores.caddy           stores     connections in Caddy's storage, encrypted
+//	admin.api.hubspot              admin      /hubspot/… of Caddy's admin API
+//	caddy hubspot …                command    the command line
+//
+// These build on three that are no modules: settings reads a Caddyfile, pool
+// keeps what outlives a config reload, and storeapi is what the author of
+// another store implements. Package caddytest runs all of it for tests.
+//
+// The modules do not know each other, but for sidecar, and nothing else in the
+// program knows Caddy. What they adapt is below internal:
+//
+//	relay        one call to HubSpot and back
+//	install      a browser through an install
+//	callerapi    what callers ask beside calls: links, connections, user tokens
+//	admission    who calls, what the policy permits, what is frozen
+//	access       callers, their keys and policies; jwtauth, peercred: who they are
+//	hubapp       a HubSpot app at run time; appconfig: its settings
+//	connection   a user's tokens, and their refresh among many sidecars
+//	quota        HubSpot's limits, kept
+//	hubspot      HubSpot's protocol, and all that is known of its API
+//	freeze       what operators have frozen
+//	audit        the audit log; metrics: the metrics; adminapi: the admin API's answers
+//	sealedstore  connections in files, encrypted; vaultstore, beside internal: in Vault
+//	sandbox      the made-up HubSpot
 package caddymodule
+
+import (
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/admin"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/auth"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/command"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/proxy"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sandbox"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/stores"
+)

@@ -3,11 +3,14 @@
 package layout_test
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -47,43 +50,123 @@ func eachFile(t *testing.T, mode parser.Mode, visit func(path string, file *ast.
 	}
 }
 
+// modules are the packages that Caddy loads modules of. They do not know each
+// other; what they share is in sidecar, settings and pool.
+var modules = map[string]bool{
+	"caddymodule/admin": true, "caddymodule/auth": true, "caddymodule/command": true,
+	"caddymodule/proxy": true, "caddymodule/sandbox": true, "caddymodule/stores": true,
+}
+
+// withoutCaddy are the files below caddymodule that import neither Caddy nor
+// what builds on it, and why they are there all the same.
+var withoutCaddy = map[string]string{
+	"caddymodule/admin/tags.go":       "an endpoint; the running config is found in admin.go",
+	"caddymodule/command/freeze.go":   "commands that ask Caddy's admin API, by command.go",
+	"caddymodule/command/user_arg.go": "arguments of those commands",
+	"caddymodule/pool/key.go":         "the keys of Caddy's pool",
+	"caddymodule/pool/newest.go":      "what values in the pool have of the newest config",
+	"caddymodule/sidecar/status.go":   "a method of the module",
+}
+
 // Imports go one way: cmd to caddymodule, and from there to vaultstore and to
-// internal. Only the first two know Caddy.
+// internal. Only the first two know Caddy, and what is in caddymodule is there
+// because it does, or builds on what does.
 func TestImports(t *testing.T) {
 	files := 0
+	reasons := maps.Clone(withoutCaddy)
 	eachFile(t, parser.ImportsOnly, func(from string, file *ast.File) {
 		files++
+		knowsCaddy := false
 		for _, spec := range file.Imports {
-			path, err := strconv.Unquote(spec.Path.Value)
+			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if reason := refused(from, path); reason != "" {
-				t.Errorf("%s imports %s: %s", from, path, reason)
+			knowsCaddy = knowsCaddy || isCaddy(imported) || strings.HasPrefix(imported, module+"caddymodule")
+			if reason := refused(from, imported); reason != "" {
+				t.Errorf("%s imports %s: %s", from, imported, reason)
 			}
 		}
+		if strings.HasPrefix(from, "caddymodule/") && !isTest(from) && !knowsCaddy {
+			if reasons[from] == "" {
+				t.Errorf("%s imports no Caddy: it belongs below internal, or needs a reason in withoutCaddy", from)
+			}
+			delete(reasons, from)
+		}
 	})
+	for file := range reasons {
+		t.Errorf("%s is in withoutCaddy and either imports Caddy or is not there", file)
+	}
 	if files < 100 {
 		t.Errorf("there are only %d files: this test sees nothing", files)
 	}
 }
 
-// refused says why a file must not import a package. Tests may bring a real
-// store along.
-func refused(file, path string) string {
+func isCaddy(imported string) bool { return strings.HasPrefix(imported, "github.com/caddyserver/") }
+
+func isTest(file string) bool {
+	return strings.HasSuffix(file, "_test.go") || isTestKit(path.Dir(file))
+}
+
+// isTestKit reports whether a package is for tests only.
+func isTestKit(folder string) bool {
+	return folder == "internal/sidecartest" || folder == "caddymodule/caddytest"
+}
+
+// refused says why a file must not import a package. Tests may bring along a
+// real store, and the modules that they test.
+func refused(file, imported string) string {
 	area, _, _ := strings.Cut(file, "/")
-	own, ok := strings.CutPrefix(path, module)
+	folder := path.Dir(file)
+	own, ok := strings.CutPrefix(imported, module)
 	switch {
-	case strings.HasPrefix(path, `github.com/caddyserver/caddy/`) && area != "caddymodule" && area != "cmd":
+	case isCaddy(imported) && area != "caddymodule" && area != "cmd":
 		return "only caddymodule and cmd know Caddy"
-	case !ok || area == "cmd":
+	case !ok || own == folder:
 		return ""
-	case own == "caddymodule" && area != "caddymodule":
+	case strings.HasPrefix(own, "caddymodule") && area != "caddymodule" && area != "cmd":
 		return "only cmd builds on caddymodule"
-	case own == "vaultstore" && area == "internal" && !strings.HasSuffix(file, "_test.go"):
+	case isTest(file):
+		return ""
+	case isTestKit(own):
+		return "it is for tests only"
+	case own == "caddymodule" && area != "cmd":
+		return "only cmd builds on caddymodule"
+	case modules[own] && file != "caddymodule/doc.go":
+		return "modules do not know each other"
+	case own == "vaultstore" && area == "internal":
 		return "nothing in internal knows Vault"
+	case folder == "internal/relay" && own == "internal/install", folder == "internal/install" && own == "internal/relay":
+		return "calls and installs do not know each other"
 	}
 	return ""
+}
+
+// maxLines is how large a package of caddymodule may be, without its tests.
+const maxLines = 3000
+
+func TestModulesAreSmall(t *testing.T) {
+	lines := make(map[string]int)
+	eachFile(t, parser.PackageClauseOnly, func(name string, _ *ast.File) {
+		if !strings.HasPrefix(name, "caddymodule/") || isTest(name) {
+			return
+		}
+		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines[path.Dir(name)] += bytes.Count(content, []byte("\n"))
+	})
+	for folder, n := range lines {
+		if n > maxLines {
+			t.Errorf("%s has %d lines; %d is the most", folder, n, maxLines)
+		}
+	}
+	for folder := range modules {
+		if lines[folder] == 0 {
+			t.Errorf("there is no module in %s", folder)
+		}
+	}
 }
 
 // What a document says is held by a test has that test.

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"context"
@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
@@ -127,7 +127,11 @@ func sandboxAppsOf(file string) ([]sandbox.App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sandboxApps(loaded, caddy.NewReplacer())
+	resolved, err := appconfig.ExpandAll(loaded, settings.Expand)
+	if err != nil {
+		return nil, err
+	}
+	return sandbox.Register(resolved)
 }
 
 // printSandbox says how to use a sandbox that has just started.

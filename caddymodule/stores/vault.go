@@ -1,4 +1,6 @@
-package caddymodule
+// Package stores has the sidecar's own connection stores: the modules
+// hubspot.stores.vault and hubspot.stores.caddy.
+package stores
 
 import (
 	"errors"
@@ -8,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
 )
 
@@ -59,8 +63,6 @@ type VaultStore struct {
 
 	// config has the settings with placeholders expanded.
 	config vaultstore.Config
-	// shape returns what tells this store from others, secrets included.
-	shape func() []string
 }
 
 // VaultAuth is a login to Vault.
@@ -145,19 +147,19 @@ func (s *VaultStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&s.Address) {
 		return d.Err("store vault: give the address of Vault and nothing else before the block, as in: store vault https://vault.internal:8200")
 	}
-	if err := s.checkAddress(); err != nil && !hasPlaceholder(s.Address) {
+	if err := s.checkAddress(); err != nil && !placeholder.In(s.Address) {
 		return d.WrapErr(err)
 	}
-	err := parseBlock(d, "store vault", map[string]setting{
-		"mount":       textSetting(&s.Mount),
-		"path":        textSetting(&s.Path),
-		"namespace":   textSetting(&s.Namespace),
-		"auth":        {parse: s.Auth.unmarshalCaddyfile},
-		"ca":          textSetting(&s.CA),
-		"client_cert": textSetting(&s.ClientCert),
-		"client_key":  textSetting(&s.ClientKey),
-		"server_name": textSetting(&s.ServerName),
-		"timeout":     durationSetting(&s.Timeout),
+	err := settings.Block(d, "store vault", map[string]settings.Setting{
+		"mount":       settings.Text(&s.Mount),
+		"path":        settings.Text(&s.Path),
+		"namespace":   settings.Text(&s.Namespace),
+		"auth":        {Parse: s.Auth.unmarshalCaddyfile},
+		"ca":          settings.Text(&s.CA),
+		"client_cert": settings.Text(&s.ClientCert),
+		"client_key":  settings.Text(&s.ClientKey),
+		"server_name": settings.Text(&s.ServerName),
+		"timeout":     settings.Duration(&s.Timeout),
 	})
 	if err != nil {
 		return err
@@ -176,20 +178,20 @@ func (a *VaultAuth) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("auth: %s", vaultMethods)
 	}
 	a.Method = d.Val()
-	settings, known := a.methodSettings()
+	block, known := a.methodSettings()
 	if !known {
 		return d.Errf("auth: unknown method %q; %s", a.Method, vaultMethods)
 	}
 	switch a.Method {
 	case "token":
-		return secretSetting(&a.Token).parse(d)
+		return settings.Secret(&a.Token).Parse(d)
 	case "token_file":
-		return textSetting(&a.TokenFile).parse(d)
+		return settings.Text(&a.TokenFile).Parse(d)
 	}
 	if d.NextArg() {
 		return d.Errf("auth %s: takes no value, but a block of settings", a.Method)
 	}
-	if err := parseBlock(d, "auth "+a.Method, settings); err != nil {
+	if err := settings.Block(d, "auth "+a.Method, block); err != nil {
 		return err
 	}
 	if err := a.check(); err != nil {
@@ -200,28 +202,28 @@ func (a *VaultAuth) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // methodSettings returns the block settings of the method, and whether there
 // is such a method.
-func (a *VaultAuth) methodSettings() (map[string]setting, bool) {
+func (a *VaultAuth) methodSettings() (map[string]settings.Setting, bool) {
 	switch a.Method {
 	case "token", "token_file":
 		return nil, true
 	case "approle":
-		return map[string]setting{
-			"role_id":           textSetting(&a.RoleID),
-			"secret_id":         secretSetting(&a.SecretID),
-			"secret_id_file":    textSetting(&a.SecretIDFile),
-			"secret_id_wrapped": flagSetting(&a.SecretIDWrapped),
-			"mount":             textSetting(&a.Mount),
+		return map[string]settings.Setting{
+			"role_id":           settings.Text(&a.RoleID),
+			"secret_id":         settings.Secret(&a.SecretID),
+			"secret_id_file":    settings.Text(&a.SecretIDFile),
+			"secret_id_wrapped": settings.Flag(&a.SecretIDWrapped),
+			"mount":             settings.Text(&a.Mount),
 		}, true
 	case "kubernetes", "jwt":
-		return map[string]setting{
-			"role":       textSetting(&a.Role),
-			"token_file": textSetting(&a.TokenFile),
-			"mount":      textSetting(&a.Mount),
+		return map[string]settings.Setting{
+			"role":       settings.Text(&a.Role),
+			"token_file": settings.Text(&a.TokenFile),
+			"mount":      settings.Text(&a.Mount),
 		}, true
 	case "cert":
-		return map[string]setting{
-			"role":  textSetting(&a.Role),
-			"mount": textSetting(&a.Mount),
+		return map[string]settings.Setting{
+			"role":  settings.Text(&a.Role),
+			"mount": settings.Text(&a.Mount),
 		}, true
 	}
 	return nil, false
@@ -287,8 +289,8 @@ func (a *VaultAuth) checkForeign() error {
 }
 
 func methodTakes(method, setting string) bool {
-	settings, _ := (&VaultAuth{Method: method}).methodSettings()
-	_, ok := settings[setting]
+	block, _ := (&VaultAuth{Method: method}).methodSettings()
+	_, ok := block[setting]
 	return ok || method == setting
 }
 

@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"cmp"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 )
 
@@ -179,15 +179,15 @@ func tagsOf(cmd *cobra.Command, app, user string) ([]audit.User, error) {
 	}
 	users := make([]audit.User, 0, len(apps))
 	for _, app := range apps {
-		question, err := json.Marshal(tagQuestion{User: user})
+		question, err := json.Marshal(adminapi.TagQuestion{User: user})
 		if err != nil {
 			return nil, err
 		}
-		content, err := callAdmin(cmd, http.MethodPost, adminTags+"/"+url.PathEscape(app), question)
+		content, err := callAdmin(cmd, http.MethodPost, adminapi.TagPath(app), question)
 		if err != nil {
 			return nil, fmt.Errorf("asking for the user's tag: %w", err)
 		}
-		var answer tagAnswer
+		var answer adminapi.TagAnswer
 		if err := json.Unmarshal(content, &answer); err != nil {
 			return nil, fmt.Errorf("asking for the user's tag: %w", err)
 		}
@@ -217,8 +217,8 @@ func runningAudit(cmd *cobra.Command) (running, error) {
 	return running{files: append(files, status.Audit.File), head: status.Audit.Head.Hash}, nil
 }
 
-func runningStatus(cmd *cobra.Command) (status statusReport, err error) {
-	content, err := callAdmin(cmd, http.MethodGet, "/hubspot/status", nil)
+func runningStatus(cmd *cobra.Command) (status adminapi.Status, err error) {
+	content, err := callAdmin(cmd, http.MethodGet, adminapi.StatusPath, nil)
 	if err != nil {
 		return status, err
 	}

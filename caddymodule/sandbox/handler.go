@@ -1,4 +1,6 @@
-package caddymodule
+// Package sandbox is the module http.handlers.hubspot_sandbox: a made-up HubSpot
+// to develop and test against.
+package sandbox
 
 import (
 	"errors"
@@ -7,13 +9,15 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
@@ -75,19 +79,9 @@ func (s *Sandbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("hubspot_sandbox: takes no value, but may have a block of settings")
 	}
-	return parseBlock(d, "hubspot_sandbox", map[string]setting{
-		"app": {repeatable: true, parse: func(d *caddyfile.Dispenser) error {
-			name, app, err := parseNamedApp(d, s.Apps)
-			if err != nil {
-				return err
-			}
-			if s.Apps == nil {
-				s.Apps = make(map[string]*appconfig.App)
-			}
-			s.Apps[name] = app
-			return nil
-		}},
-		"state": textSetting(&s.State),
+	return settings.Block(d, "hubspot_sandbox", map[string]settings.Setting{
+		"app":   settings.Apps(&s.Apps),
+		"state": settings.Text(&s.State),
 	})
 }
 
@@ -98,16 +92,16 @@ func (s *Sandbox) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	state, err := caddy.NewReplacer().ReplaceOrErr(s.State, true, true)
-	if err != nil {
-		return fmt.Errorf("state: %w", err)
+	e := settings.NewExpander()
+	shape := poolSettings{Apps: apps, State: e.Text("state", s.State)}
+	if err := e.Err(); err != nil {
+		return err
 	}
-	key := sandboxKey(apps, state)
-	pooled, release, err := acquire(key, func() (*pooledSandbox, error) { return newPooledSandbox(apps, state) })
+	pooled, release, err := pool.Acquire(pool.KeyOf("sandbox", shape), func() (*pooledSandbox, error) { return newPooledSandbox(shape) })
 	if err != nil {
 		return err
 	}
-	detach := pooled.logs.attach(ctx.Slogger().Handler())
+	detach := pooled.logs.Attach(ctx.Slogger().Handler())
 	s.pooled, s.release = pooled, func() { detach(); release() }
 	return nil
 }
@@ -136,97 +130,44 @@ func (s *Sandbox) apps(ctx caddy.Context) ([]sandbox.App, error) {
 			}
 			named = append(named, appconfig.NamedApp{Name: name, App: *s.Apps[name]})
 		}
-		return sandboxApps(named, caddy.NewReplacer())
+		resolved, err := appconfig.ExpandAll(named, settings.Expand)
+		if err != nil {
+			return nil, err
+		}
+		return sandbox.Register(resolved)
 	}
-	value, err := ctx.AppIfConfigured("hubspot")
-	if errors.Is(err, caddy.ErrNotConfigured) {
+	if _, err := ctx.AppIfConfigured("hubspot"); errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, nil
 	}
+	side, err := sidecar.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	hubApps := value.(*App).hubApps
-	apps := make([]sandbox.App, 0, len(hubApps))
-	for _, name := range slices.Sorted(maps.Keys(hubApps)) {
-		app, err := sandboxApp(hubApps[name].settings)
-		if err != nil {
-			return nil, err
-		}
-		apps = append(apps, app)
+	resolved := make([]appconfig.Resolved, 0, len(side.Apps()))
+	for _, app := range side.Apps() {
+		resolved = append(resolved, app.Settings)
 	}
-	return apps, nil
-}
-
-// sandboxApps expands apps for a sandbox.
-func sandboxApps(named []appconfig.NamedApp, repl *caddy.Replacer) ([]sandbox.App, error) {
-	placed := make([]placedApp, 0, len(named))
-	for _, app := range named {
-		placed = append(placed, placedApp{name: app.Name, app: app.App})
-	}
-	resolved, err := resolveNamed(placed, repl)
-	if err != nil {
-		return nil, err
-	}
-	apps := make([]sandbox.App, 0, len(resolved))
-	for _, name := range slices.Sorted(maps.Keys(resolved)) {
-		app, err := sandboxApp(resolved[name])
-		if err != nil {
-			return nil, err
-		}
-		apps = append(apps, app)
-	}
-	return apps, nil
-}
-
-// sandboxApp registers an app with a sandbox as one would with HubSpot.
-func sandboxApp(settings appconfig.Resolved) (sandbox.App, error) {
-	if settings.CredentialsPath != "" {
-		return sandbox.App{}, fmt.Errorf("app %q: credentials: the sandbox does not read Vault; give hubspot_sandbox an app block with client_id and client_secret", settings.Name)
-	}
-	app := sandbox.App{
-		ClientID:          settings.ClientID,
-		ClientSecret:      settings.ClientSecret,
-		ClientSecretNext:  settings.ClientSecretNext,
-		AppID:             settings.AppID,
-		Scopes:            settings.Scopes.Required,
-		ConditionalScopes: settings.Scopes.Conditional,
-		OptionalScopes:    settings.Scopes.Optional,
-	}
-	if settings.RedirectURI != "" {
-		app.RedirectURIs = []string{settings.RedirectURI}
-	}
-	if len(app.Scopes) == 0 {
-		// An app without install links is known by its credentials only.
-		app.Scopes = []string{"oauth"}
-	}
-	return app, nil
+	return sandbox.Register(resolved)
 }
 
 // pooledSandbox is a sandbox that keeps its state while configs change.
 type pooledSandbox struct {
 	handler *sandbox.Sandbox
-	logs    newest[slog.Handler]
+	logs    pool.Newest[slog.Handler]
 }
 
-func newPooledSandbox(apps []sandbox.App, state string) (*pooledSandbox, error) {
+func newPooledSandbox(shape poolSettings) (*pooledSandbox, error) {
 	p := new(pooledSandbox)
 	var err error
-	p.handler, err = sandbox.New(sandbox.Options{Apps: apps, StateFile: state, Logger: slog.New(newestHandler{logs: &p.logs})})
+	p.handler, err = sandbox.New(sandbox.Options{Apps: shape.Apps, StateFile: shape.State, Logger: slog.New(pool.Handler(&p.logs))})
 	return p, err
 }
 
-// sandboxKey names a sandbox by what its apps are registered with, and where
-// it keeps them.
-func sandboxKey(apps []sandbox.App, state string) poolKey {
-	k := newKeyMaker("sandbox").add("state", state)
-	for _, app := range apps {
-		k.add("client", app.ClientID, app.ClientSecret.Reveal(), app.ClientSecretNext.Reveal(), strconv.FormatInt(app.AppID, 10)).
-			add("redirect", app.RedirectURIs...).
-			add("scopes", app.Scopes...).
-			add("conditional", app.ConditionalScopes...).
-			add("optional", app.OptionalScopes...)
-	}
-	return k.key()
+// poolSettings is everything that shapes a sandbox: what its apps are registered
+// with, and where it keeps them. Its key is made of it.
+type poolSettings struct {
+	Apps  []sandbox.App
+	State string
 }
 
 // Destruct forgets the sandbox; it has nothing to close.

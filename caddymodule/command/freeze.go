@@ -1,4 +1,4 @@
-package caddymodule
+package command
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"os/user"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 )
 
 func freezeCommand() *cobra.Command {
@@ -49,7 +51,7 @@ func freezesCommand() *cobra.Command {
 		Short: "Prints what is frozen, as JSON",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return askAdmin(cmd, http.MethodGet, adminFreezes)
+			return askAdmin(cmd, http.MethodGet, adminapi.Freezes)
 		},
 	}
 	adminFlags(cmd)
@@ -79,7 +81,7 @@ func orderFreeze(cmd *cobra.Command, method string) error {
 			return fmt.Errorf("--%s is empty; leave it out to mean any", name)
 		}
 	}
-	var order freezeOrder
+	var order adminapi.FreezeOrder
 	order.App, order.User, order.Caller = text("app"), text("user"), text("caller")
 	order.Writes, order.All = text("writes") == "true", text("all") == "true"
 	order.Reason = text("reason")
@@ -90,5 +92,5 @@ func orderFreeze(cmd *cobra.Command, method string) error {
 	if err != nil {
 		return err
 	}
-	return tellAdmin(cmd, method, adminFreezes, body)
+	return tellAdmin(cmd, method, adminapi.Freezes, body)
 }

@@ -1,4 +1,7 @@
-package caddymodule
+// Package command is the command caddy hubspot: it looks after a running
+// sidecar through Caddy's admin API, reads audit logs, and runs a sandbox
+// HubSpot.
+package command
 
 import (
 	"bytes"
@@ -10,6 +13,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 )
 
 func init() {
@@ -44,7 +49,7 @@ Prints the configured HubSpot apps, what is wrong with any of them, and
 whether the connection store can be reached, as JSON.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return askAdmin(cmd, http.MethodGet, "/hubspot/status")
+			return askAdmin(cmd, http.MethodGet, adminapi.StatusPath)
 		},
 	}
 	adminFlags(cmd)
@@ -58,11 +63,12 @@ func connectionsCommand() *cobra.Command {
 		Long: `
 Prints the connections of an app, or the one of a user, as JSON: portal,
 scopes and status, never a token. A list comes in pages; --after takes the
-cursor that the page before it ends with.`,
+cursor that the page before it ends with. A user that begins with a dash comes
+behind all flags and --.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
-				return askAdmin(cmd, http.MethodGet, connectionPath(args[0], args[1]))
+				return askAdmin(cmd, http.MethodGet, adminapi.ConnectionPath(args[0], args[1]))
 			}
 			query := url.Values{}
 			for _, name := range []string{"limit", "after"} {
@@ -70,12 +76,13 @@ cursor that the page before it ends with.`,
 					query.Set(name, value)
 				}
 			}
-			return askAdmin(cmd, http.MethodGet, adminConnections+"/"+url.PathEscape(args[0])+"?"+query.Encode())
+			return askAdmin(cmd, http.MethodGet, adminapi.Connections+"/"+url.PathEscape(args[0])+"?"+query.Encode())
 		},
 	}
 	adminFlags(cmd)
-	cmd.Flags().Int("limit", defaultListLimit, "Connections in a page")
+	cmd.Flags().Int("limit", adminapi.DefaultLimit, "Connections in a page")
 	cmd.Flags().String("after", "", "Cursor to go on from")
+	takesUser(cmd)
 	return cmd
 }
 
@@ -86,13 +93,14 @@ func disconnectCommand() *cobra.Command {
 		Long: `
 Ends the connection of a user: revokes the grant at HubSpot and destroys every
 stored version of its tokens. It cannot be undone; the user can install the
-app again.`,
+app again. A user that begins with a dash comes behind all flags and --.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return askAdmin(cmd, http.MethodDelete, connectionPath(args[0], args[1]))
+			return askAdmin(cmd, http.MethodDelete, adminapi.ConnectionPath(args[0], args[1]))
 		},
 	}
 	adminFlags(cmd)
+	takesUser(cmd)
 	return cmd
 }
 

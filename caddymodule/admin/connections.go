@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+)
+
+// connections serves everything below /hubspot/connections/.
+func connections(ctx context.Context, r *http.Request) (int, any, error) {
+	s, err := active()
+	if err != nil {
+		return 0, nil, err
+	}
+	segments, err := pathSegments(r.URL, adminapi.Connections+"/")
+	if err != nil {
+		return 0, nil, err
+	}
+	app, ok := s.App(segments[0])
+	if !ok {
+		return 0, nil, failure(http.StatusNotFound, "there is no app %q", segments[0])
+	}
+	switch {
+	case len(segments) == 1:
+		return list(ctx, r, app)
+	case len(segments) == 2:
+		return one(ctx, r, app, segments[1])
+	case len(segments) == 3 && segments[2] == "refresh":
+		return refresh(ctx, r, app, segments[1])
+	}
+	return 0, nil, failure(http.StatusNotFound, "no such path; see /hubspot/connections/<app>/<user>")
+}
+
+// pathSegments splits a path before it is decoded: a user may hold slashes.
+func pathSegments(u *url.URL, prefix string) ([]string, error) {
+	rest := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), prefix), "/")
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		decoded, err := url.PathUnescape(segment)
+		if err != nil || decoded == "" {
+			return nil, failure(http.StatusBadRequest, "the path is not /hubspot/connections/<app>/<user>, percent-encoded")
+		}
+		segments[i] = decoded
+	}
+	return segments, nil
+}
+
+func list(ctx context.Context, r *http.Request, app *hubapp.App) (int, any, error) {
+	if err := wantMethod(r, http.MethodGet); err != nil {
+		return 0, nil, err
+	}
+	limit := adminapi.DefaultLimit
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > adminapi.MaxLimit {
+			return 0, nil, failure(http.StatusBadRequest, "limit: give a number from 1 to %d", adminapi.MaxLimit)
+		}
+		limit = n
+	}
+	all := func(string) bool { return true }
+	summaries, next, err := app.Manager.List(ctx, r.URL.Query().Get("after"), limit, all)
+	if err != nil {
+		return 0, nil, managerError(err)
+	}
+	return http.StatusOK, callerapi.NewPage(summaries, next), nil
+}
+
+func one(ctx context.Context, r *http.Request, app *hubapp.App, user string) (int, any, error) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		summary, err := app.Manager.Get(ctx, user)
+		if err != nil {
+			return 0, nil, managerError(err)
+		}
+		return http.StatusOK, callerapi.NewView(summary), nil
+	case http.MethodDelete:
+		if err := app.Manager.Disconnect(ctx, user); err != nil {
+			return 0, nil, managerError(err)
+		}
+		return http.StatusNoContent, nil, nil
+	}
+	return 0, nil, failure(http.StatusMethodNotAllowed, "method %s is not allowed here; use GET or DELETE", r.Method)
+}
+
+func refresh(ctx context.Context, r *http.Request, app *hubapp.App, user string) (int, any, error) {
+	if err := wantMethod(r, http.MethodPost); err != nil {
+		return 0, nil, err
+	}
+	summary, err := app.Manager.ForceRefresh(ctx, user)
+	if err != nil {
+		return 0, nil, managerError(err)
+	}
+	return http.StatusOK, callerapi.NewView(summary), nil
+}
+
+// managerError gives an error of the Manager its status.
+func managerError(err error) error {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, connection.ErrBadCursor):
+		status = http.StatusBadRequest
+	case errors.Is(err, connection.ErrNotConnected):
+		status = http.StatusNotFound
+	case errors.Is(err, connection.ErrReauthRequired):
+		status = http.StatusConflict
+	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrTokenUnavailable),
+		errors.Is(err, connection.ErrAppMisconfigured), errors.Is(err, context.DeadlineExceeded):
+		status = http.StatusServiceUnavailable
+	}
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
