@@ -51,6 +51,7 @@ type Desk struct {
 	logger  *slog.Logger
 	now     func() time.Time
 	opened  openedTokens
+	lookups lookupBudget
 }
 
 // NewDesk makes a Desk.

@@ -94,6 +94,21 @@ func (s *Sealer) Open(sealed string, now time.Time) (State, error) {
 	return st, nil
 }
 
+// OpenExpired returns what Seal was given, however old it is. A state that Open
+// refuses tells where its browser came from, and is good for nothing else. The
+// error is [ErrMalformed].
+func (s *Sealer) OpenExpired(sealed string) (State, error) {
+	plain, err := s.sealer.Open(sealed)
+	if err != nil {
+		return State{}, ErrMalformed
+	}
+	st, err := s.decode(plain)
+	if err != nil {
+		return State{}, ErrMalformed
+	}
+	return st, nil
+}
+
 // decode refuses what no Seal of this version sealed.
 func (s *Sealer) decode(plain []byte) (State, error) {
 	var p payload

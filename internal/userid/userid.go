@@ -39,6 +39,9 @@ type Source struct {
 	Lookup func(r *http.Request) string
 }
 
+// IsZero reports whether the source names no user at all.
+func (s Source) IsZero() bool { return s.Header == "" && s.Constant == "" && s.Lookup == nil }
+
 // errTwoUsers is a header that is there with different values.
 var errTwoUsers = errors.New("the request names different users; send the header once")
 

@@ -1,4 +1,4 @@
-package caddymodule
+package auth
 
 import (
 	"fmt"
@@ -7,7 +7,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 )
 
 func init() {
@@ -30,6 +33,7 @@ func parseAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    user      <placeholder or constant>
 //	    sign_in   <url>
 //	    return_to <url globs...>
+//	    browsers
 //	    rate      <requests> <duration>
 //	}
 //
@@ -41,12 +45,15 @@ func (a *Auth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("hubspot_auth: takes no argument but a matcher; %q is too much", d.Val())
 	}
-	err := parseBlock(d, "hubspot_auth", map[string]setting{
-		"base_path": checkedSetting(textSetting(&a.BasePath), a.checkBasePath),
-		"user":      checkedSetting(textSetting(&a.User), a.checkUser),
-		"sign_in":   checkedSetting(textSetting(&a.SignIn), a.checkSignIn),
-		"return_to": {parse: checkedSetting(listSetting(&a.ReturnTo), a.checkReturnTo).parse, repeatable: true},
-		"rate":      {parse: a.parseRate},
+	returnTo := checked(settings.List(&a.ReturnTo), a.checkReturnTo)
+	returnTo.Repeatable = true
+	err := settings.Block(d, "hubspot_auth", map[string]settings.Setting{
+		"base_path": checked(settings.Text(&a.BasePath), a.checkBasePath),
+		"user":      checked(settings.Text(&a.User), a.checkUser),
+		"sign_in":   checked(settings.Text(&a.SignIn), a.checkSignIn),
+		"return_to": returnTo,
+		"browsers":  settings.Flag(&a.Browsers),
+		"rate":      {Parse: a.parseRate},
 	})
 	if err != nil {
 		return err
@@ -59,38 +66,33 @@ func (a *Auth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// checkedSetting is a setting that is checked once it is read.
-func checkedSetting(s setting, check func() error) setting {
-	parse := s.parse
-	s.parse = func(d *caddyfile.Dispenser) error {
-		if err := parse(d); err != nil {
-			return err
-		}
+// checked names the module in the errors of check.
+func checked(s settings.Setting, check func() error) settings.Setting {
+	return settings.Checked(s, func() error {
 		if err := check(); err != nil {
-			return d.Errf("hubspot_auth: %v", err)
+			return fmt.Errorf("hubspot_auth: %w", err)
 		}
 		return nil
-	}
-	return s
+	})
 }
 
 func (a *Auth) checkBasePath() error {
-	_, err := parseBasePath(a.BasePath)
+	_, err := install.ParseBase(a.BasePath)
 	return err
 }
 
 func (a *Auth) checkUser() error {
-	if _, err := newUserSource(a.User); err != nil {
+	if _, err := settings.UserSource(a.User); err != nil {
 		return fmt.Errorf("user: %w", err)
 	}
 	return nil
 }
 
 func (a *Auth) checkSignIn() error {
-	if hasPlaceholder(a.SignIn) {
+	if placeholder.In(a.SignIn) {
 		return nil
 	}
-	if _, err := parseSignIn(a.SignIn); err != nil {
+	if _, err := install.ParseSignIn(a.SignIn); err != nil {
 		return fmt.Errorf("sign_in %q: %w", a.SignIn, err)
 	}
 	return nil
@@ -103,10 +105,10 @@ func (a *Auth) checkReturnTo() error {
 			return fmt.Errorf("return_to %q: is given twice", pattern)
 		}
 		seen[pattern] = true
-		if hasPlaceholder(pattern) {
+		if placeholder.In(pattern) {
 			continue
 		}
-		if _, err := newReturnList([]string{pattern}); err != nil {
+		if _, err := install.ParseReturnList([]string{pattern}); err != nil {
 			return err
 		}
 	}

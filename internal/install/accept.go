@@ -1,4 +1,4 @@
-package caddymodule
+package install
 
 import (
 	"net/http"
@@ -10,7 +10,19 @@ import (
 // (RFC 9110 12.5.1): by weight, and at the same weight by the more specific
 // name, so that "application/json, */*" is JSON and "*/*" is HTML.
 func prefersJSON(r *http.Request) bool {
-	var asJSON, asHTML preference
+	asJSON, asHTML := preferences(r)
+	return asJSON.over(asHTML)
+}
+
+// prefersHTML reports whether the client would rather have HTML than JSON, and
+// says so: for "*/*" alone, or nothing, neither is so.
+func prefersHTML(r *http.Request) bool {
+	asJSON, asHTML := preferences(r)
+	return asHTML.over(asJSON)
+}
+
+// preferences reads how a client wants JSON and HTML.
+func preferences(r *http.Request) (asJSON, asHTML preference) {
 	for _, line := range r.Header.Values("Accept") {
 		for item := range strings.SplitSeq(line, ",") {
 			mediaRange, weight := parseAcceptItem(item)
@@ -18,10 +30,7 @@ func prefersJSON(r *http.Request) bool {
 			asHTML.consider("text/html", mediaRange, weight)
 		}
 	}
-	if asJSON.weight != asHTML.weight {
-		return asJSON.weight > asHTML.weight
-	}
-	return asJSON.weight > 0 && asJSON.specificity > asHTML.specificity
+	return asJSON, asHTML
 }
 
 // preference is how a client wants one media type.
@@ -30,6 +39,14 @@ type preference struct {
 	// specificity is 3 for the type's own name, 2 for its main type, 1 for
 	// anything, 0 for not mentioned.
 	specificity int
+}
+
+// over reports whether p is wanted more than another.
+func (p preference) over(other preference) bool {
+	if p.weight != other.weight {
+		return p.weight > other.weight
+	}
+	return p.weight > 0 && p.specificity > other.specificity
 }
 
 // consider takes the weight of a media range if the range is the most

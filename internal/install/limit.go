@@ -1,16 +1,16 @@
-package caddymodule
+package install
 
 import (
 	"container/list"
 	"math"
-	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 )
 
 // maxLimited bounds the addresses that a clientLimiter remembers, which is
@@ -38,11 +38,11 @@ type limitedClient struct {
 	seen    time.Time
 }
 
-func newClientLimiter(count int, per time.Duration) *clientLimiter {
+func newClientLimiter(r appconfig.Rate) *clientLimiter {
 	return &clientLimiter{
-		limit:   rate.Limit(float64(count) / per.Seconds()),
-		burst:   count,
-		forget:  per,
+		limit:   rate.Limit(float64(r.Count) / r.Per.Seconds()),
+		burst:   r.Count,
+		forget:  r.Per,
 		clients: make(map[netip.Addr]*list.Element),
 		recent:  list.New(),
 	}
@@ -53,7 +53,7 @@ func newClientLimiter(count int, per time.Duration) *clientLimiter {
 func (l *clientLimiter) take(client netip.Addr, now time.Time) (wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	bucket := l.bucket(client, now)
+	bucket := l.bucket(counted(client), now)
 	reservation := bucket.ReserveN(now, 1)
 	wait = reservation.DelayFrom(now)
 	if wait > 0 {
@@ -93,24 +93,15 @@ func (l *clientLimiter) evict(now time.Time) {
 	}
 }
 
-// clientAddress is what a request is counted under: the address that Caddy
-// takes for the client's, trusted proxies regarded. An IPv6 client has a
+// counted is what a client's address is counted under. An IPv6 client has a
 // whole /64 to choose from, so that counts as one. Requests whose address is
 // not known, such as those of a unix socket, share the zero address.
-func clientAddress(r *http.Request) netip.Addr {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.Addr{}
+func counted(client netip.Addr) netip.Addr {
+	client = client.Unmap().WithZone("")
+	if !client.Is6() {
+		return client
 	}
-	address = address.Unmap().WithZone("")
-	if address.Is4() {
-		return address
-	}
-	prefix, err := address.Prefix(64)
-	if err != nil {
-		return netip.Addr{}
-	}
+	prefix, _ := client.Prefix(64) // cannot fail for an IPv6 address
 	return prefix.Addr()
 }
 

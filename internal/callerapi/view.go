@@ -1,4 +1,4 @@
-package caddymodule
+package callerapi
 
 import (
 	"time"
@@ -6,8 +6,9 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
-// connectionView is how callers and the admin API are shown a connection.
-type connectionView struct {
+// View is how callers and the admin API are shown a connection. It holds no
+// token.
+type View struct {
 	User          string            `json:"userForeignIdentifier"`
 	HubID         int64             `json:"hubId"`
 	Status        connection.Status `json:"status"`
@@ -19,8 +20,9 @@ type connectionView struct {
 	ReasonAt      time.Time         `json:"reasonAt,omitzero"`
 }
 
-func showConnection(s connection.Summary) connectionView {
-	view := connectionView{
+// NewView makes a View.
+func NewView(s connection.Summary) View {
+	view := View{
 		User: s.User, HubID: s.HubID, Status: s.Status,
 		Scopes: s.Scopes, MissingScopes: s.MissingScopes,
 		ConnectedAt: s.ConnectedAt, ExpiresAt: s.ExpiresAt,
@@ -32,26 +34,28 @@ func showConnection(s connection.Summary) connectionView {
 	return view
 }
 
-// connectionPage is a page of connections, in HubSpot's own way of paging.
-type connectionPage struct {
-	Results []connectionView  `json:"results"`
-	Paging  *connectionPaging `json:"paging,omitempty"`
+// Page is a page of connections, in HubSpot's own way of paging.
+type Page struct {
+	Results []View `json:"results"`
+	// Paging is nil on the last page.
+	Paging *Paging `json:"paging,omitempty"`
 }
 
-type connectionPaging struct {
+// Paging says how to go on.
+type Paging struct {
 	Next struct {
 		After string `json:"after"`
 	} `json:"next"`
 }
 
-// newConnectionPage makes a page; next is the cursor to go on with, if any.
-func newConnectionPage(summaries []connection.Summary, next string) connectionPage {
-	page := connectionPage{Results: make([]connectionView, 0, len(summaries))}
+// NewPage makes a page; next is the cursor to go on with, empty at the end.
+func NewPage(summaries []connection.Summary, next string) Page {
+	page := Page{Results: make([]View, 0, len(summaries))}
 	for _, s := range summaries {
-		page.Results = append(page.Results, showConnection(s))
+		page.Results = append(page.Results, NewView(s))
 	}
 	if next != "" {
-		page.Paging = new(connectionPaging)
+		page.Paging = new(Paging)
 		page.Paging.Next.After = next
 	}
 	return page

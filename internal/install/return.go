@@ -1,8 +1,9 @@
-package caddymodule
+package install
 
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -16,91 +17,13 @@ import (
 // the install link.
 const maxReturnTo = 2048
 
-// returnPattern is one entry of the allow-list for return_to. It is matched
-// part by part, so that an asterisk never reaches from one part of the
-// address into another: none in the path can turn into a host.
-type returnPattern struct {
-	scheme string
-	host   access.Glob
-	// port is empty for the scheme's own, and "*" for any (localhost only).
-	port string
-	// rest is matched with the path, query and fragment together.
-	rest access.Glob
-}
-
-// returnList is what return_to may be. The zero value allows nothing.
-type returnList []returnPattern
-
-// returnAddress is a return_to in its normal form: scheme and host in lower
-// case, no default port, a path. It is what is matched and what is used.
-type returnAddress struct {
+// address is an address that a browser can be sent to, in its normal form:
+// scheme and host in lower case, no default port, a path. It is what is matched
+// and what is used. The zero value is none.
+type address struct {
 	scheme, host, port string
 	// path is escaped; query and fragment are as they came.
 	path, query, fragment string
-}
-
-// check returns raw in its normal form if the list allows it. Its errors say
-// what would be right and do not repeat raw.
-func (l returnList) check(raw string) (returnAddress, error) {
-	address, err := parseReturnAddress(raw)
-	if err != nil {
-		return returnAddress{}, fmt.Errorf("return_to %w", err)
-	}
-	if !slices.ContainsFunc(l, address.matches) {
-		return returnAddress{}, errors.New("return_to is not on the allow-list: add it to the return_to setting of hubspot_auth")
-	}
-	return address, nil
-}
-
-// newReturnList reads the setting.
-func newReturnList(patterns []string) (returnList, error) {
-	var list returnList
-	for _, text := range patterns {
-		p, err := parseReturnPattern(text)
-		if err != nil {
-			return nil, fmt.Errorf("return_to %q: %w", text, err)
-		}
-		list = append(list, p)
-	}
-	return list, nil
-}
-
-func (a returnAddress) matches(p returnPattern) bool {
-	return a.scheme == p.scheme && p.host.Match(a.host) &&
-		(a.port == p.port || p.port == "*") && p.rest.Match(a.rest())
-}
-
-// rest is everything after the host and port.
-func (a returnAddress) rest() string {
-	rest := a.path
-	if a.query != "" {
-		rest += "?" + a.query
-	}
-	if a.fragment != "" {
-		rest += "#" + a.fragment
-	}
-	return rest
-}
-
-// String returns the whole address.
-func (a returnAddress) String() string {
-	host := a.host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if a.port != "" {
-		host += ":" + a.port
-	}
-	return a.scheme + "://" + host + a.rest()
-}
-
-// with returns the address with parameters added to its query.
-func (a returnAddress) with(parameters string) returnAddress {
-	if a.query != "" {
-		parameters = a.query + "&" + parameters
-	}
-	a.query = parameters
-	return a
 }
 
 // unusual matches what browsers and servers read in different ways, or not
@@ -108,20 +31,20 @@ func (a returnAddress) with(parameters string) returnAddress {
 // 4.4), and tabs and line ends vanish.
 var unusual = regexp.MustCompile(`[^!-~]|\\`)
 
-// parseReturnAddress brings an address into its normal form. It takes only
-// what every browser reads in the same way as this does.
-func parseReturnAddress(raw string) (returnAddress, error) {
+// parseAddress brings an address into its normal form. It takes only what
+// every browser reads in the same way as this does.
+func parseAddress(raw string) (address, error) {
 	switch {
 	case len(raw) > maxReturnTo:
-		return returnAddress{}, fmt.Errorf("is longer than %d characters", maxReturnTo)
+		return address{}, fmt.Errorf("is longer than %d characters", maxReturnTo)
 	case unusual.MatchString(raw):
-		return returnAddress{}, errors.New("holds a space, a backslash, a control character or one that is not ASCII: percent-encode it")
+		return address{}, errors.New("holds a space, a backslash, a control character or one that is not ASCII: percent-encode it")
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" || u.Host == "" {
-		return returnAddress{}, errors.New("must be a whole address such as https://app.example.com/settings")
+		return address{}, errors.New("must be a whole address such as https://app.example.com/settings")
 	}
-	a := returnAddress{
+	a := address{
 		scheme:   u.Scheme,
 		host:     strings.ToLower(u.Hostname()),
 		port:     u.Port(),
@@ -130,18 +53,18 @@ func parseReturnAddress(raw string) (returnAddress, error) {
 		fragment: u.EscapedFragment(),
 	}
 	if u.User != nil {
-		return returnAddress{}, errors.New("must not hold a user name")
+		return address{}, errors.New("must not hold a user name")
 	}
 	if a.path == "" {
 		a.path = "/"
 	}
 	if a.port, err = normalPort(a.scheme, a.port); err != nil {
-		return returnAddress{}, err
+		return address{}, err
 	}
 	return a, a.validate()
 }
 
-func (a returnAddress) validate() error {
+func (a address) validate() error {
 	switch {
 	case a.scheme != "https" && a.scheme != "http":
 		return errors.New("must begin with https://")
@@ -155,9 +78,62 @@ func (a returnAddress) validate() error {
 	return nil
 }
 
+// sameOrigin reports whether two addresses have the scheme, host and port in
+// common.
+func (a address) sameOrigin(b address) bool {
+	return a.scheme == b.scheme && a.host == b.host && a.port == b.port
+}
+
+// rest is everything after the host and port.
+func (a address) rest() string {
+	rest := a.path
+	if a.query != "" {
+		rest += "?" + a.query
+	}
+	if a.fragment != "" {
+		rest += "#" + a.fragment
+	}
+	return rest
+}
+
+// String returns the whole address.
+func (a address) String() string {
+	host := a.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if a.port != "" {
+		host += ":" + a.port
+	}
+	return a.scheme + "://" + host + a.rest()
+}
+
+// with returns the address with parameters at the end of its query, given as
+// pairs of name and value, in place of all that have a name of drop.
+func (a address) with(drop []string, pairs ...string) address {
+	var query []string
+	for parameter := range strings.SplitSeq(a.query, "&") {
+		name, _, _ := strings.Cut(parameter, "=")
+		if decoded, err := url.QueryUnescape(name); parameter != "" && (err != nil || !slices.Contains(drop, decoded)) {
+			query = append(query, parameter)
+		}
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		query = append(query, pairs[i]+"="+url.QueryEscape(pairs[i+1]))
+	}
+	a.query = strings.Join(query, "&")
+	return a
+}
+
 // hostName matches names and IPv4 addresses in lower case; international
 // names are written in their xn-- form.
 var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
+
+// isLoopbackHost reports whether a host in lower case is this machine.
+func isLoopbackHost(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
 
 // normalPort drops the port that the scheme has anyway.
 func normalPort(scheme, port string) (string, error) {
@@ -187,6 +163,61 @@ func hasDotSegment(escapedPath string) bool {
 		}
 	}
 	return false
+}
+
+// ReturnList is what return_to may be. The zero value allows nothing.
+type ReturnList []returnPattern
+
+// returnPattern is one entry. It is matched part by part, so that an asterisk
+// never reaches from one part of the address into another: none in the path
+// can turn into a host.
+type returnPattern struct {
+	scheme string
+	host   access.Glob
+	// port is empty for the scheme's own, and "*" for any (localhost only).
+	port string
+	// rest is matched with the path, query and fragment together.
+	rest access.Glob
+}
+
+// ParseReturnList reads the setting return_to. Its errors begin with the name
+// of the setting and the entry.
+func ParseReturnList(patterns []string) (ReturnList, error) {
+	var list ReturnList
+	for _, text := range patterns {
+		p, err := parseReturnPattern(text)
+		if err != nil {
+			return nil, fmt.Errorf("return_to %q: %w", text, err)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// Check returns raw in its normal form if the list allows it. Its errors say
+// what would be right and do not repeat raw.
+func (l ReturnList) Check(raw string) (string, error) {
+	a, err := l.check(raw)
+	if err != nil {
+		return "", err
+	}
+	return a.String(), nil
+}
+
+func (l ReturnList) check(raw string) (address, error) {
+	a, err := parseAddress(raw)
+	if err != nil {
+		return address{}, fmt.Errorf("return_to %w", err)
+	}
+	if !slices.ContainsFunc(l, func(p returnPattern) bool { return p.matches(a) }) {
+		return address{}, errors.New("return_to is not on the allow-list: add it to the return_to setting of hubspot_auth")
+	}
+	return a, nil
+}
+
+func (p returnPattern) matches(a address) bool {
+	return a.scheme == p.scheme && p.host.Match(a.host) &&
+		(a.port == p.port || p.port == "*") && p.rest.Match(a.rest())
 }
 
 // parseReturnPattern reads one entry of the allow-list. It refuses what can

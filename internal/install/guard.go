@@ -1,4 +1,4 @@
-package caddymodule
+package install
 
 import (
 	"errors"
@@ -11,43 +11,43 @@ import (
 // What is read of a request. HubSpot's redirects hold a state of at most
 // 4 KiB, a code, and in one flow an address of its own.
 const (
-	maxAuthQuery  = 8 << 10
-	maxAuthHeader = 32 << 10
+	maxQuery  = 8 << 10
+	maxHeader = 32 << 10
 )
 
-// guardPublic refuses what the public endpoints do not take: more requests
-// than one address may make, other methods than GET, and what guardShape
+// guard refuses what the endpoints for browsers do not take: more requests
+// than one address may make, other methods than GET, and what CheckShape
 // refuses. HEAD is among them, because a HEAD must change nothing, and to
 // begin or finish an install changes something.
-func (a *Auth) guardPublic(w http.ResponseWriter, r *http.Request) *reply {
-	if wait := a.limiter.take(clientAddress(r), time.Now()); wait > 0 {
-		p := refusedRate.reply(nil)
-		p.problem.RetryAfter = wait
-		return p
+func (v *visit) guard() error {
+	if wait := v.limiter.take(v.client, time.Now()); wait > 0 {
+		f := refusedRate.because(nil)
+		f.problem.RetryAfter = wait
+		return f
 	}
-	if r.Method != http.MethodGet {
-		p := refusedMethod.reply(nil)
-		p.allow = http.MethodGet
-		return p
+	if v.r.Method != http.MethodGet {
+		return refusedMethod.because(nil)
 	}
-	return guardShape(w, r)
+	return CheckShape(v.w, v.r)
 }
 
-// guardShape refuses requests with a body, and those that are too large.
-func guardShape(w http.ResponseWriter, r *http.Request) *reply {
+// CheckShape refuses requests with a body, and those that [CheckSize] refuses.
+// The error wraps an [*apierror.Error].
+func CheckShape(w http.ResponseWriter, r *http.Request) error {
 	if hasBody(w, r) {
-		return refusedBody.reply(nil)
+		return refusedBody.because(nil)
 	}
-	return guardSize(r)
+	return CheckSize(r)
 }
 
-// guardSize refuses requests whose query or header is too large.
-func guardSize(r *http.Request) *reply {
+// CheckSize refuses requests whose query or header is too large. The error
+// wraps an [*apierror.Error].
+func CheckSize(r *http.Request) error {
 	switch {
-	case len(r.URL.RawQuery) > maxAuthQuery:
-		return refusedQuerySize.reply(nil)
-	case headerSize(r.Header) > maxAuthHeader:
-		return refusedHeaderSize.reply(nil)
+	case len(r.URL.RawQuery) > maxQuery:
+		return refusedQuerySize.because(nil)
+	case headerSize(r.Header) > maxHeader:
+		return refusedHeaderSize.because(nil)
 	}
 	return nil
 }
@@ -82,10 +82,10 @@ func headerSize(header http.Header) int {
 	return size
 }
 
-// singleQuery reads the query of a request and reports whether it can be
-// parsed and holds each of the named parameters once at most: two would be
-// read in two ways.
-func singleQuery(r *http.Request, names ...string) (url.Values, bool) {
+// SingleQuery reads the query of a request. ok is false if it cannot be parsed
+// or holds one of the named parameters more than once: two would be read in
+// two ways.
+func SingleQuery(r *http.Request, names ...string) (query url.Values, ok bool) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, false

@@ -1,14 +1,11 @@
-package caddymodule
+package callerapi
 
 import (
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
@@ -41,28 +38,29 @@ func (t issuedToken) MarshalJSON() ([]byte, error) {
 }
 
 // issueToken makes a user token.
-func (a *Auth) issueToken(r *http.Request, in *admission) (any, *apierror.Error) {
-	if r.URL.RawQuery != "" {
-		return nil, badRequest(errors.New("the fields go into the body of the request, not into its query"))
+func (q *request) issueToken() (any, error) {
+	if q.r.URL.RawQuery != "" {
+		return nil, apierror.Badf("the fields go into the body of the request, not into its query")
 	}
-	asked, err := readTokenRequest(r)
+	asked, err := readTokenRequest(q.r)
 	if err != nil {
 		return nil, tokenRequestError(err)
 	}
-	in.user = asked.user
-	if err := in.checkUser(r.Context(), asked.user); err != nil {
+	q.user = asked.user
+	if err := q.checkUser(); err != nil {
 		return nil, err
 	}
-	if err := in.checkFrozen(r.Context(), freeze.Call{User: asked.user}); err != nil {
+	if err := q.checkFrozen(freeze.Call{User: q.user}); err != nil {
 		return nil, err
 	}
-	sealer, err := in.app.tokenSealer(r.Context())
+	ctx := q.r.Context()
+	sealer, err := q.app.TokenSealer(ctx)
 	if err != nil {
-		return nil, storeError(in.app, err)
+		return nil, q.app.StoreError(err)
 	}
-	now := a.app.now()
+	now := q.config.Desk.Now()
 	token := usertoken.Token{
-		ID: rand.Text(), Caller: in.caller.Name(), User: asked.user, Allow: asked.allow, Deny: asked.deny,
+		ID: rand.Text(), Caller: q.caller.Name(), User: q.user, Allow: asked.allow, Deny: asked.deny,
 		IssuedAt: now, ExpiresAt: now.Add(asked.lifetime),
 	}
 	sealed, err := sealer.Seal(token)
@@ -70,11 +68,9 @@ func (a *Auth) issueToken(r *http.Request, in *admission) (any, *apierror.Error)
 		return nil, apierror.Wrap(apierror.BadRequest,
 			fmt.Sprintf("The user and the rules are too long: a token has at most %d characters. Give fewer rules.", usertoken.MaxLength), err)
 	}
-	in.tokenID = token.ID
+	q.tokenID = token.ID
 	scope := token.Scope()
-	a.audit(r.Context(), "user token issued", *in, asked.user, zap.String("token_id", token.ID),
-		zap.Time("expires_at", token.ExpiresAt), zap.Bool("narrowed", scope.Narrowed()))
-	return issuedToken{
-		token: sealed, user: asked.user, app: in.app.name, expiresAt: token.ExpiresAt, lifetime: asked.lifetime,
-	}, nil
+	q.note(ctx, "user token issued", slog.String("token_id", token.ID),
+		slog.Time("expires_at", token.ExpiresAt), slog.Bool("narrowed", scope.Narrowed()))
+	return issuedToken{token: sealed, user: q.user, app: q.app.Name, expiresAt: token.ExpiresAt, lifetime: asked.lifetime}, nil
 }

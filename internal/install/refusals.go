@@ -1,15 +1,19 @@
-package caddymodule
+package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/http"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
 )
 
@@ -18,12 +22,31 @@ import (
 type refusal struct {
 	// outcome is its name in the log and in context.reason of the JSON.
 	outcome string
-	kind    apierror.SubCategory
+	// reason is the word for the address to return to; with none the browser
+	// is not sent there by itself.
+	reason string
+	kind   apierror.SubCategory
 	// status is that of kind if it is 0.
 	status int
 	title  string
 	text   string
+	// final means that beginning again does not help.
+	final bool
 }
+
+// Words for the address to return to. They are part of the contract with the
+// application.
+const (
+	reasonDenied             = "denied"
+	reasonBadCode            = "bad_code"
+	reasonExpired            = "expired"
+	reasonUsed               = "used"
+	reasonOtherBrowser       = "other_browser"
+	reasonPortalChange       = "portal_change"
+	reasonAppMisconfigured   = "app_misconfigured"
+	reasonHubSpotUnavailable = "hubspot_unavailable"
+	reasonStoreUnavailable   = "store_unavailable"
+)
 
 // startOver is what helps against a link that cannot be used.
 const startOver = "Go back to the application and press its Connect to HubSpot button again."
@@ -36,7 +59,7 @@ var (
 		text:  "HubSpot sent you here without the mark that this site puts on every install, so it is not known whom to connect. Nothing has been connected. " + startOver,
 	}
 	refusedEmpty = refusal{
-		outcome: "incomplete", kind: apierror.BadRequest,
+		outcome: "incomplete", reason: reasonBadCode, kind: apierror.BadRequest,
 		title: "Please start from the application",
 		text:  "This is the address to which HubSpot sends people back, and what HubSpot would have added to it is missing. " + startOver,
 	}
@@ -51,7 +74,7 @@ var (
 		text:  "Its state is none that this site has made, or it was cut off or changed on the way. " + startOver,
 	}
 	refusedExpired = refusal{
-		outcome: "state_expired", kind: apierror.BadRequest,
+		outcome: "state_expired", reason: reasonExpired, kind: apierror.BadRequest,
 		title: "This link has expired",
 		text:  "Connecting has to be finished within ten minutes. " + startOver,
 	}
@@ -61,47 +84,47 @@ var (
 		text:  "Its state was made for another HubSpot app than the one that this address belongs to. " + startOver,
 	}
 	refusedWrongBrowser = refusal{
-		outcome: "state_wrong_browser", kind: apierror.BadRequest,
+		outcome: "state_wrong_browser", reason: reasonOtherBrowser, kind: apierror.BadRequest,
 		title: "This install was started in another browser",
 		text:  "It has to be finished in the browser, and under the name of this site, with which it was started. Finish it there, or start again here. If cookies are blocked, allow them for this site.",
 	}
 	refusedUsed = refusal{
-		outcome: "state_used", kind: apierror.BadRequest,
+		outcome: "state_used", reason: reasonUsed, kind: apierror.BadRequest,
 		title: "This link has been used already",
 		text:  "Each link connects once. If HubSpot is connected, there is nothing left to do; otherwise start again from the application.",
 	}
 	refusedCode = refusal{
-		outcome: "bad_code", kind: apierror.BadRequest,
+		outcome: "bad_code", reason: reasonBadCode, kind: apierror.BadRequest,
 		title: "HubSpot no longer accepts this install",
 		text:  "The code that HubSpot gave is used, expired, or belongs to another request. " + startOver,
 	}
 	refusedDenied = refusal{
-		outcome: "denied", kind: apierror.BadRequest,
+		outcome: "denied", reason: reasonDenied, kind: apierror.BadRequest,
 		title: "HubSpot did not connect the app",
 		text:  "Nothing has been connected. If this was not intended, go back to the application and try again, with a HubSpot user who may install apps.",
 	}
 	refusedPortal = refusal{
-		outcome: "portal_change", kind: "portal_change", status: http.StatusConflict,
+		outcome: "portal_change", reason: reasonPortalChange, kind: "portal_change", status: http.StatusConflict,
 		title: "This is another HubSpot account",
 		text:  "The connection belongs to another HubSpot account than the one you chose, and it was left as it is. Start again and choose the account that is connected, or ask for a link that allows changing accounts.",
 	}
 	refusedApp = refusal{
-		outcome: "app_misconfigured", kind: apierror.AppMisconfigured,
+		outcome: "app_misconfigured", reason: reasonAppMisconfigured, kind: apierror.AppMisconfigured, final: true,
 		title: "This app is not set up correctly",
 		text:  "HubSpot does not accept the app's own settings. Nothing has been connected. Trying again will not help until an operator of this site has looked at the app's client id, client secret and redirect address.",
 	}
 	refusedUnreachable = refusal{
-		outcome: "hubspot_unreachable", kind: apierror.UpstreamUnreachable,
+		outcome: "hubspot_unreachable", reason: reasonHubSpotUnavailable, kind: apierror.UpstreamUnreachable,
 		title: "HubSpot cannot be reached",
 		text:  "HubSpot did not answer as it should, so nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
 	refusedTimeout = refusal{
-		outcome: "hubspot_timeout", kind: apierror.UpstreamTimeout,
+		outcome: "hubspot_timeout", reason: reasonHubSpotUnavailable, kind: apierror.UpstreamTimeout,
 		title: "HubSpot did not answer in time",
 		text:  "Nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
 	refusedStore = refusal{
-		outcome: "store_unavailable", kind: apierror.StoreUnavailable,
+		outcome: "store_unavailable", reason: reasonStoreUnavailable, kind: apierror.StoreUnavailable,
 		title: "The connection cannot be stored at the moment",
 		text:  "The store in which connections are kept does not answer, so nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
@@ -151,13 +174,23 @@ var (
 		text:  "It has no redirect_uri in the sidecar's configuration, and so no install links.",
 	}
 	refusedFrozen = refusal{
-		outcome: "frozen", kind: apierror.Frozen,
+		outcome: "frozen", kind: apierror.Frozen, final: true,
 		title: "Connecting is stopped at the moment",
 		text:  "An operator of this site has frozen it. Nothing has been connected, and what was connected before is still there. Trying again does not help before it is allowed again.",
 	}
 	refusedReturnTo = refusal{
 		outcome: "bad_return_to", kind: apierror.BadRequest,
 		title: "The address to return to is not allowed",
+	}
+	refusedMisdirected = refusal{
+		outcome: "misdirected", reason: reasonAppMisconfigured, kind: apierror.BadRequest, status: http.StatusNotFound, final: true,
+		title: "This site is not set up correctly",
+		text:  "HubSpot has sent you back to this site, but the address lost its beginning on the way here. Nothing has been connected. Operators: the proxy in front of this site has to pass the whole path of the app's redirect_uri.",
+	}
+	refusedPrograms = refusal{
+		outcome: "not_for_browsers", kind: apierror.CallerForbidden,
+		title: "This address is for programs",
+		text:  "It answers the application's own servers, which have a key. To connect to HubSpot, go back to the application and press its Connect to HubSpot button.",
 	}
 	refusedReturnURL = refusal{
 		outcome: "bad_return_url", kind: apierror.BadRequest,
@@ -166,20 +199,24 @@ var (
 	}
 )
 
-// reply makes the answer. The cause is for the log only.
-func (f refusal) reply(cause error) *reply {
+// failure is a refusal of one request.
+type failure struct {
+	refusal
+	// problem is what a program is told. Its cause is for the log only.
+	problem *apierror.Error
+	// quote is a text of somebody else's.
+	quote string
+}
+
+// because makes an error of a refusal. The cause may be nil.
+func (f refusal) because(cause error) *failure {
 	e := apierror.Wrap(f.kind, f.title+". "+f.text, cause)
 	if f.status != 0 {
 		e.Status = f.status
 		e.ProxyError = "http_request_denied"
 	}
 	e.Context = map[string][]string{"reason": {f.outcome}}
-	return &reply{
-		outcome: f.outcome,
-		status:  e.Status,
-		page:    page{Title: f.title, Text: []string{f.text}},
-		problem: e,
-	}
+	return &failure{refusal: f, problem: e}
 }
 
 // saying replaces the text.
@@ -188,64 +225,98 @@ func (f refusal) saying(text string) refusal {
 	return f
 }
 
-// refuseState words an error of opening a state.
-func refuseState(err error) *reply {
+// Error returns the text for the log.
+func (f *failure) Error() string { return f.problem.Error() }
+
+// Unwrap returns the [*apierror.Error].
+func (f *failure) Unwrap() error { return f.problem }
+
+// word says in a word what happened.
+func (f *failure) word() string { return cmp.Or(f.reason, f.outcome) }
+
+// reply makes the answer.
+func (f *failure) reply() *reply {
+	return &reply{
+		outcome: f.outcome,
+		status:  f.problem.Status,
+		page:    page{Title: f.title, Text: []string{f.text}, Quote: f.quote},
+		problem: f.problem,
+	}
+}
+
+// failureOf returns the failure that err is. All errors of an install are
+// failures; another one would be a bug, and not the person's.
+func failureOf(err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	return refusedApp.because(err)
+}
+
+// unusableState words an error of opening a state.
+func unusableState(err error) error {
 	switch {
 	case errors.Is(err, oauthstate.ErrExpired):
-		return refusedExpired.reply(nil)
+		return refusedExpired.because(nil)
 	case errors.Is(err, oauthstate.ErrWrongApp):
-		return refusedWrongApp.reply(nil)
-	case errors.Is(err, oauthstate.ErrMalformed):
-		return refusedMalformed.reply(nil)
+		return refusedWrongApp.because(nil)
 	}
-	return refuseStart(err)
+	return refusedMalformed.because(nil)
 }
 
-// refuseStart words an error of making an install link.
-func refuseStart(err error) *reply {
+// StartError is the answer to a caller about an error of making an install
+// link for app.
+func StartError(app *hubapp.App, err error) *apierror.Error {
+	problem := cannotStart(err).problem
+	problem.Context["app"] = []string{app.Name}
+	return problem
+}
+
+// cannotStart words an error of making an install link.
+func cannotStart(err error) *failure {
 	switch {
-	case isFrozen(err):
-		return refusedFrozen.reply(err)
-	case errors.Is(err, errNoInstallLinks):
-		return refusedNoLinks.reply(err)
-	case errors.Is(err, errUnsealable):
-		return refusedReturnTo.saying("It is too long, together with your user identifier.").reply(err)
+	case admission.IsFrozen(err):
+		return refusedFrozen.because(err)
+	case errors.Is(err, installlink.ErrNoLinks):
+		return refusedNoLinks.because(err)
+	case errors.Is(err, installlink.ErrUnsealable):
+		return refusedReturnTo.saying("It is too long, together with your user identifier.").because(err)
 	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, freeze.ErrUnknown),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return refusedStore.reply(err)
+		return refusedStore.because(err)
 	}
-	return refusedApp.reply(err)
+	return refusedApp.because(err)
 }
 
-// refuseExchange words an error of redeeming the code at HubSpot.
-func refuseExchange(err error) *reply {
+// cannotExchange words an error of redeeming the code at HubSpot.
+func cannotExchange(err error) error {
 	switch hubspot.Classify(err) {
 	case hubspot.ClassBadCode, hubspot.ClassDeadGrant:
-		return refusedCode.reply(err)
+		return refusedCode.because(err)
 	case hubspot.ClassMisconfigured:
-		return refusedApp.reply(err)
+		return refusedApp.because(err)
 	}
 	te, ok := errors.AsType[*hubspot.TokenError](err)
 	if !ok {
-		return refuseStart(err)
+		return cannotStart(err)
 	}
-	p := refusedUnreachable.reply(err)
+	f := refusedUnreachable.because(err)
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		p = refusedTimeout.reply(err)
+		f = refusedTimeout.because(err)
 	}
-	p.problem.RetryAfter = te.RetryAfter
-	return p
+	f.problem.RetryAfter = te.RetryAfter
+	return f
 }
 
-// refuseConnect words an error of storing the connection.
-func refuseConnect(err error) *reply {
+// cannotStore words an error of storing the connection.
+func cannotStore(err error) error {
 	switch {
 	case errors.Is(err, connection.ErrStateUsed):
-		return refusedUsed.reply(err)
+		return refusedUsed.because(err)
 	case errors.Is(err, connection.ErrPortalChange):
-		return refusedPortal.reply(err)
+		return refusedPortal.because(err)
 	case errors.Is(err, connection.ErrCorrupt):
-		return refusedStore.saying("What is stored of this connection is damaged. An operator of this site has to look at it.").reply(err)
+		return refusedStore.saying("What is stored of this connection is damaged. An operator of this site has to look at it.").because(err)
 	}
-	return refusedStore.reply(err)
+	return refusedStore.because(err)
 }

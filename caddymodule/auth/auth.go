@@ -1,19 +1,22 @@
-package caddymodule
+// Package auth has the module http.handlers.hubspot_auth: its settings and its
+// place in Caddy. What it answers is made in packages install and callerapi.
+package auth
 
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"slices"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
 )
 
 func init() {
@@ -35,6 +38,13 @@ func init() {
 // Callers are those of the global option `hubspot`; without any, only
 // browsers can start an install. Names of apps compare without regard to
 // case; the user in a path is percent-encoded, slashes too.
+//
+// A browser whose install is over goes to the install's `return_to`, with
+// `hubspot=connected&app=<app>`, or with `hubspot=failed&app=<app>` and a
+// `reason`: `denied`, `bad_code`, `expired`, `used`, `other_browser`,
+// `portal_change`, `app_misconfigured`, `hubspot_unavailable` or
+// `store_unavailable`. Without a `return_to` it gets a page. Each install that
+// failed is also the event `hubspot_install_failed`, with `app` and `reason`.
 //
 // A user token is sent like a caller's key, `Authorization: Bearer`, and may
 // do what its issuer may at that time, but for one app and one user only. The
@@ -69,6 +79,12 @@ type Auth struct {
 	// are expanded when the config is loaded. Default: nowhere.
 	ReturnTo []string `json:"return_to,omitempty"`
 
+	// Whether only what browsers need is served: the start of an install, and
+	// HubSpot's redirects. The endpoints for callers are passed on like any
+	// other path. It is for a site that the internet reaches; callers then
+	// have a site of their own, with a `hubspot_auth` of its own.
+	Browsers bool `json:"browsers,omitempty"`
+
 	// How many requests one client address may make of the endpoints for
 	// browsers and HubSpot's redirects. The client address is that of Caddy,
 	// `trusted_proxies` regarded; IPv6 clients count by /64. A proxy that
@@ -77,21 +93,10 @@ type Auth struct {
 	// Default: `30 1m`.
 	Rate appconfig.Rate `json:"rate,omitzero"`
 
-	app      *App
-	base     basePath
-	sessions bool
-	user     userSource
-	// signIn is nil if the setting is not there.
-	signIn    *url.URL
-	returnTo  returnList
-	callbacks callbacks
-	limiter   *clientLimiter
-	logger    *zap.Logger
-	strangers *strangerLog
+	installer *install.Installer
+	// callers is nil where only browsers are served.
+	callers *callerapi.API
 }
-
-// defaultAuthRate is the setting rate if there is none.
-var defaultAuthRate = appconfig.Rate{Count: 30, Per: time.Minute}
 
 // CaddyModule returns the Caddy module information.
 func (Auth) CaddyModule() caddy.ModuleInfo {
@@ -103,92 +108,96 @@ func (Auth) CaddyModule() caddy.ModuleInfo {
 
 // Provision checks the settings and finds the apps.
 func (a *Auth) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
-	if err := a.provisionSettings(caddy.NewReplacer()); err != nil {
+	config, err := a.config()
+	if err != nil {
 		return fmt.Errorf("hubspot_auth: %w", err)
 	}
-	app, err := hubspotApp(ctx)
+	car, err := sidecar.Get(ctx)
 	if err != nil {
 		return err
 	}
-	a.app = app
-	app.notePeers(ctx)
-	var apps []*hubApp
-	for _, name := range slices.Sorted(maps.Keys(app.hubApps)) {
-		apps = append(apps, app.hubApps[name])
+	car.NotePeers(ctx)
+	config.Desk, config.Apps, config.Logger = car.Desk(), car.Apps(), ctx.Slogger()
+	config.ClientIP, config.OriginalURL, config.SkipAccessLog = clientIP, originalURL, skipAccessLog
+	if config.Failed, err = reportFailures(ctx); err != nil {
+		return err
 	}
-	if a.callbacks, err = newCallbacks(a.base, apps); err != nil {
+	if a.installer, err = install.New(config); err != nil {
 		return fmt.Errorf("hubspot_auth: %w", err)
 	}
+	if !a.Browsers {
+		a.callers = callerapi.New(callerapi.Config{
+			Desk: config.Desk, Base: config.Base, ReturnTo: config.ReturnTo, Pages: a.installer,
+			Audit: car.Audit(), Logger: config.Logger,
+		})
+	}
 	return nil
 }
 
-// provisionSettings reads the module's own settings.
-func (a *Auth) provisionSettings(repl *caddy.Replacer) (err error) {
-	if a.base, err = parseBasePath(a.BasePath); err != nil {
-		return err
+// config makes what the module's own settings say.
+func (a *Auth) config() (c install.Config, err error) {
+	c.Rate = a.Rate
+	if c.Base, err = install.ParseBase(a.BasePath); err != nil {
+		return c, err
 	}
 	if a.User != "" {
-		a.sessions = true
-		if a.user, err = newUserSource(a.User); err != nil {
-			return fmt.Errorf("user: %w", err)
+		if c.User, err = settings.UserSource(a.User); err != nil {
+			return c, fmt.Errorf("user: %w", err)
 		}
 	}
-	if err := a.provisionAddresses(repl); err != nil {
-		return err
-	}
-	rate := a.Rate.Or(defaultAuthRate)
-	a.limiter = newClientLimiter(rate.Count, rate.Per)
-	a.strangers = newStrangerLog()
-	return nil
-}
-
-func (a *Auth) provisionAddresses(repl *caddy.Replacer) error {
 	if a.SignIn != "" {
-		text, err := repl.ReplaceOrErr(a.SignIn, true, true)
+		text, err := settings.Expand(a.SignIn)
 		if err != nil {
-			return fmt.Errorf("sign_in: %w", err)
+			return c, fmt.Errorf("sign_in: %w", err)
 		}
-		if a.signIn, err = parseSignIn(text); err != nil {
-			return fmt.Errorf("sign_in %q: %w", text, err)
+		if c.SignIn, err = install.ParseSignIn(text); err != nil {
+			return c, fmt.Errorf("sign_in %q: %w", text, err)
 		}
-		if !a.sessions {
-			return errors.New("sign_in: needs the setting user, which says who has signed in")
+		if a.User == "" {
+			return c, errSignInAlone
 		}
 	}
 	patterns := make([]string, 0, len(a.ReturnTo))
 	for _, pattern := range a.ReturnTo {
-		text, err := repl.ReplaceOrErr(pattern, true, true)
+		text, err := settings.Expand(pattern)
 		if err != nil {
-			return fmt.Errorf("return_to: %w", err)
+			return c, fmt.Errorf("return_to: %w", err)
 		}
 		patterns = append(patterns, text)
 	}
-	var err error
-	a.returnTo, err = newReturnList(patterns)
-	return err
+	c.ReturnTo, err = install.ParseReturnList(patterns)
+	return c, err
 }
+
+// errSignInAlone is a sign-in page from which nobody can come back signed in.
+var errSignInAlone = errors.New("sign_in: needs the setting user, which says who has signed in")
 
 // ServeHTTP answers the handler's own paths.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if t, ok := a.callbacks.find(r); ok {
-		a.serveCallback(w, r, t)
+	if a.installer.Handle(w, r) || a.callers != nil && a.callers.Handle(w, r) {
 		return nil
 	}
-	path := a.base.find(r.URL)
-	switch path.endpoint {
-	case endpointNone:
-		return next.ServeHTTP(w, r)
-	case endpointConnect:
-		app, ok := a.app.app(path.app)
-		if !ok {
-			return next.ServeHTTP(w, r)
-		}
-		a.serveConnect(w, r, app)
-	default:
-		a.serveAPI(w, r, path)
+	return next.ServeHTTP(w, r)
+}
+
+// clientIP is the address that Caddy takes for the client's, trusted proxies
+// regarded; none for a request of a unix socket.
+func clientIP(r *http.Request) netip.Addr {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	address, _ := netip.ParseAddr(text)
+	return address
+}
+
+// originalURL is the URL as the client sent it, before any rewriting.
+func originalURL(r *http.Request) *url.URL {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL
 	}
-	return nil
+	return r.URL
+}
+
+func skipAccessLog(r *http.Request) {
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 }
 
 // Interface guards

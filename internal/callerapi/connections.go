@@ -1,0 +1,197 @@
+package callerapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
+)
+
+// Bounds of a page of connections, and of the cursor, which is the store's.
+const (
+	defaultPageLimit = 100
+	maxPageLimit     = 100
+	maxCursor        = 1024
+)
+
+// disconnectTimeout bounds the end of a connection: a call to HubSpot and a
+// few to the store.
+const disconnectTimeout = 30 * time.Second
+
+const badCursor = "The parameter after is not a cursor of this endpoint: take it from paging.next.after."
+
+// linkAnswer is the answer of the link endpoint.
+type linkAnswer struct {
+	URL  string `json:"url"`
+	User string `json:"userForeignIdentifier"`
+	UUID string `json:"UUID"`
+}
+
+// link makes an install link for a button.
+func (q *request) link() (any, error) {
+	if q.user == "" {
+		return nil, apierror.New(apierror.UserRequired, "The parameter userForeignIdentifier is missing: say for whom the link is.")
+	}
+	if err := q.checkUser(); err != nil {
+		return nil, err
+	}
+	if err := q.checkFrozen(freeze.Call{User: q.user, Writes: true}); err != nil {
+		return nil, err
+	}
+	options, err := q.linkOptions()
+	if err != nil {
+		return nil, apierror.Bad(err)
+	}
+	if options.AllowPortalChange && q.caller.Scope() != nil {
+		return nil, apierror.New(apierror.CallerForbidden, "A user token cannot move its user to another HubSpot account. Ask with the key of a caller.")
+	}
+	ctx := q.r.Context()
+	link, _, err := installlink.Make(ctx, q.config.Desk, q.app, options)
+	if err != nil {
+		return nil, install.StartError(q.app, err)
+	}
+	uuid, err := q.app.UUID(ctx)
+	if err != nil {
+		return nil, install.StartError(q.app, err)
+	}
+	q.note(ctx, "install link made")
+	return linkAnswer{URL: link, User: q.user, UUID: uuid}, nil
+}
+
+func (q *request) linkOptions() (o installlink.Options, err error) {
+	o = installlink.Options{User: q.user, Caller: q.caller.Name()}
+	switch q.query.Get(paramAllowPortalChange) {
+	case "true":
+		o.AllowPortalChange = true
+	case "", "false":
+	default:
+		return o, errors.New("allow_portal_change must be true or false")
+	}
+	if raw := q.query.Get(paramReturnTo); raw != "" {
+		o.ReturnTo, err = q.config.ReturnTo.Check(raw)
+	}
+	return o, err
+}
+
+// list shows a page of the connections that the caller may see.
+func (q *request) list() (any, error) {
+	if err := q.checkFrozen(freeze.Call{Tending: true}); err != nil {
+		return nil, err
+	}
+	limit := defaultPageLimit
+	if q.query.Has(paramLimit) {
+		n, err := strconv.Atoi(q.query.Get(paramLimit))
+		if err != nil || n < 1 || n > maxPageLimit {
+			return nil, apierror.New(apierror.BadRequest, fmt.Sprintf("The parameter limit must be a number from 1 to %d.", maxPageLimit))
+		}
+		limit = n
+	}
+	after := q.query.Get(paramAfter)
+	if len(after) > maxCursor || strings.ContainsFunc(after, func(r rune) bool { return r < '!' || r > '~' }) {
+		return nil, apierror.New(apierror.BadRequest, badCursor)
+	}
+	ctx := q.r.Context()
+	show, listed := q.maySee(ctx)
+	if scope := q.caller.Scope(); scope != nil {
+		return q.listOwn(ctx, scope.User, after, show)
+	}
+	defer listed()
+	summaries, next, err := q.app.Manager.List(ctx, after, limit, show)
+	switch {
+	case errors.Is(err, connection.ErrBadCursor):
+		return nil, apierror.New(apierror.BadRequest, badCursor)
+	case err != nil:
+		return nil, q.app.StoreError(err)
+	}
+	return NewPage(summaries, next), nil
+}
+
+// listOwn is list for a user token: there is one connection to look for, and
+// no page after it.
+func (q *request) listOwn(ctx context.Context, user, after string, show func(string) bool) (any, error) {
+	switch {
+	case after != "":
+		return nil, apierror.New(apierror.BadRequest, badCursor)
+	case !show(user):
+		return NewPage(nil, ""), nil
+	}
+	summary, err := q.app.Manager.Get(ctx, user)
+	switch {
+	case errors.Is(err, connection.ErrNotConnected):
+		return NewPage(nil, ""), nil
+	case err != nil:
+		return nil, q.app.StoreError(err)
+	}
+	return NewPage([]connection.Summary{summary}, ""), nil
+}
+
+// connection shows one connection, or ends it.
+func (q *request) connection() (any, error) {
+	if q.user == "" {
+		return nil, apierror.New(apierror.UserRequired,
+			"The path has to end in the user, percent-encoded, slashes too: …/connections/{app}/{user}.")
+	}
+	if err := q.checkUser(); err != nil {
+		return nil, err
+	}
+	ends := q.r.Method == http.MethodDelete
+	if err := q.checkFrozen(freeze.Call{User: q.user, Tending: true, Writes: ends}); err != nil {
+		return nil, err
+	}
+	if err := q.config.Desk.CheckLookup(q.caller); err != nil {
+		return nil, err
+	}
+	if ends {
+		return nil, q.disconnect()
+	}
+	return q.show()
+}
+
+func (q *request) show() (any, error) {
+	ctx := q.r.Context()
+	summary, err := q.app.Manager.Get(ctx, q.user)
+	if err != nil {
+		q.noteLookup(err)
+		e := q.app.ConnectionError(q.user, err)
+		installlink.AddTo(ctx, q.config.Desk, q.app, e, q.caller, q.user)
+		return nil, e
+	}
+	return NewView(summary), nil
+}
+
+// disconnect ends a connection. It goes on when the caller hangs up.
+func (q *request) disconnect() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), disconnectTimeout)
+	defer cancel()
+	err := q.app.Manager.Disconnect(ctx, q.user)
+	if err == nil {
+		q.note(ctx, "connection deleted")
+		return nil
+	}
+	q.noteLookup(err)
+	e := q.app.ConnectionError(q.user, err)
+	switch {
+	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrCorrupt):
+	case errors.Is(err, connection.ErrAppMisconfigured):
+		e.Message = "HubSpot refuses the app's own credentials, so the grant could not be revoked and the connection is still there. An operator has to look at client_id and client_secret."
+	default:
+		e.Message = "HubSpot has not confirmed that the grant is revoked, so the connection is still there. Try again soon."
+	}
+	return e
+}
+
+// noteLookup counts a user who is not there.
+func (q *request) noteLookup(err error) {
+	if errors.Is(err, connection.ErrNotConnected) {
+		q.config.Desk.NoteUnknown(q.caller)
+	}
+}
