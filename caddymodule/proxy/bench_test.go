@@ -17,8 +17,15 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/stores"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
@@ -50,7 +57,7 @@ const benchCaddyfile = `{
 http://127.0.0.1:0 {
 	handle /plain/* {
 		reverse_proxy API {
-			header_up Authorization "Bearer ` + testToken + `"
+			header_up Authorization "Bearer ` + benchAccessToken + `"
 		}
 	}
 	handle {
@@ -63,9 +70,9 @@ http://127.0.0.1:0 {
 func startBench(b *testing.B, api string) *caddyhttp.Server {
 	b.Helper()
 	dir := b.TempDir()
-	b.Setenv("HUBSPOT_CLIENT_ID", testClientID)
-	b.Setenv("HUBSPOT_CLIENT_SECRET", testClientSecret)
-	b.Setenv("CALLER_KEY", testCallerKey)
+	b.Setenv("HUBSPOT_CLIENT_ID", sandbox.DemoClientID)
+	b.Setenv("HUBSPOT_CLIENT_SECRET", sandbox.DemoClientSecret)
+	b.Setenv("CALLER_KEY", benchKey)
 	b.Setenv("XDG_DATA_HOME", filepath.Join(dir, "data"))
 	text := strings.NewReplacer("API", api, "DIR", dir).Replace(benchCaddyfile)
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
@@ -81,8 +88,8 @@ func startBench(b *testing.B, api string) *caddyhttp.Server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	hub, _ := app.(*App).app("hbdev")
-	connectTo(b, hub, "acme", testToken)
+	hub, _ := app.(*sidecar.Sidecar).App("hbdev")
+	connectAcme(b, hub)
 	app, err = active.App("http")
 	if err != nil {
 		b.Fatal(err)
@@ -92,6 +99,27 @@ func startBench(b *testing.B, api string) *caddyhttp.Server {
 	}
 	b.Fatal("no server")
 	return nil
+}
+
+// What the benchmarks connect the user acme with.
+const (
+	benchKey         = "bench-caller-key-0123456789"
+	benchAccessToken = "CBenchAccessToken000000000000001"
+)
+
+func connectAcme(b *testing.B, app *hubapp.App) {
+	b.Helper()
+	_, err := app.Manager.Connect(b.Context(), connection.Install{
+		User: "acme",
+		Grant: hubspot.Grant{
+			AccessToken: secret.New(benchAccessToken), RefreshToken: secret.New("na1-bench-refresh-token-0000-0001"),
+			HubID: 4711, Scopes: []string{"oauth"}, ExpiresIn: 30 * time.Minute,
+		},
+		Nonce: rand.Text(), NonceUntil: time.Now().Add(time.Minute),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 // inMemory answers requests without a network.
@@ -125,15 +153,10 @@ func withoutNetwork(b *testing.B, routes caddyhttp.RouteList, upstream http.Roun
 			switch handler := handler.(type) {
 			case *caddyhttp.Subroute:
 				withoutNetwork(b, handler.Routes, upstream)
+			case *Proxy:
+				handler.transport.Transport.RegisterProtocol("http", upstream)
 			case *reverseproxy.Handler:
-				switch transport := handler.Transport.(type) {
-				case *Transport:
-					transport.HTTPTransport.Transport.RegisterProtocol("http", upstream)
-				case *reverseproxy.HTTPTransport:
-					transport.Transport.RegisterProtocol("http", upstream)
-				default:
-					b.Fatalf("a proxy has a %T", transport)
-				}
+				handler.Transport.(*reverseproxy.HTTPTransport).Transport.RegisterProtocol("http", upstream)
 			}
 		}
 	}
@@ -153,7 +176,7 @@ func (d *discard) Flush()                      {}
 // benchToken is a user token of the caller tester, narrowed or not.
 func benchToken(b *testing.B, narrowed bool) string {
 	b.Helper()
-	sealer, err := usertoken.NewSealer("hbdev", secret.New(testClientSecret))
+	sealer, err := usertoken.NewSealer("hbdev", secret.New(sandbox.DemoClientSecret))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -216,11 +239,11 @@ func BenchmarkProxy(b *testing.B) {
 		body              []byte
 		memory            bool
 	}{
-		{"memory/GET", testCallerKey, "GET", nil, true},
-		{"memory/POST", testCallerKey, "POST", contact, true},
+		{"memory/GET", benchKey, "GET", nil, true},
+		{"memory/POST", benchKey, "POST", contact, true},
 		{"memory/token", benchToken(b, false), "GET", nil, true},
 		{"memory/narrowed", benchToken(b, true), "GET", nil, true},
-		{"network/GET", testCallerKey, "GET", nil, false},
+		{"network/GET", benchKey, "GET", nil, false},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			server := startBench(b, network.URL)

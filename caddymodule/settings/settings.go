@@ -3,7 +3,6 @@
 package settings
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +19,9 @@ type Setting struct {
 	Parse func(d *caddyfile.Dispenser) error
 	// Repeatable settings may be given more than once.
 	Repeatable bool
+	// Refused says why the setting, which users may know from elsewhere, cannot
+	// be used here, and what to use instead. It has no Parse.
+	Refused string
 }
 
 // Block reads a block of settings. what names the block in errors, as in
@@ -34,9 +36,11 @@ func Block(d *caddyfile.Dispenser, what string, known map[string]Setting) error 
 			return d.Errf("%s: %s takes no block", what, last)
 		}
 		s, ok := known[name]
-		if !ok {
-			return d.Errf("%s: unknown setting %q; there are: %s", what, name,
-				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		switch {
+		case !ok:
+			return d.Errf("%s: unknown setting %q; there are: %s", what, name, names(known))
+		case s.Refused != "":
+			return d.Errf("%s: %s cannot be used: %s", what, name, s.Refused)
 		}
 		if seen[name] && !s.Repeatable {
 			return d.Errf("%s: %s is given twice", what, name)
@@ -48,6 +52,18 @@ func Block(d *caddyfile.Dispenser, what string, known map[string]Setting) error 
 		}
 	}
 	return nil
+}
+
+// names lists the settings that can be used.
+func names(known map[string]Setting) string {
+	var all []string
+	for name, s := range known {
+		if s.Refused == "" {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
 }
 
 // OneArg reads the only argument of the current subdirective. Its error does
