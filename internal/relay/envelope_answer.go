@@ -88,7 +88,7 @@ func encode(contentType string, head []byte, body io.Reader) (content io.Reader,
 	charset, known := charsetOf(parameters["charset"])
 	isJSON := strictbody.IsJSON(mediaType) || mediaType == "" && looksLikeJSON(head)
 	switch {
-	case !known, !isJSON && !isText(mediaType, parameters, head):
+	case !known, !isJSON && !isText(mediaType, parameters, charset, head):
 		return &base64Reader{body: body}, `,"encoding":"base64"}`
 	case charset != nil:
 		body = charset.NewDecoder().Reader(body)
@@ -96,7 +96,7 @@ func encode(contentType string, head []byte, body io.Reader) (content io.Reader,
 	if isJSON {
 		return body, "}"
 	}
-	return &stringReader{body: body}, "}"
+	return &stringReader{body: body, decoded: charset != nil}, "}"
 }
 
 // charsetOf finds a charset. It is nil for UTF-8, which is the default of JSON
@@ -115,14 +115,15 @@ func looksLikeJSON(head []byte) bool {
 	return len(head) > 0 && (head[0] == '{' || head[0] == '[')
 }
 
-// isText reports whether a body is text in a charset that is known. Where none
-// is declared, the beginning has to be UTF-8.
-func isText(mediaType string, parameters map[string]string, head []byte) bool {
-	if _, declared := parameters["charset"]; declared && mediaType != "" {
+// isText reports whether a body is text in a charset that is known. Where that
+// is UTF-8, declared or not, the beginning has to be it.
+func isText(mediaType string, parameters map[string]string, charset encoding.Encoding, head []byte) bool {
+	if charset != nil {
 		return true
 	}
+	_, declared := parameters["charset"]
 	main, sub, _ := strings.Cut(mediaType, "/")
-	text := main == "text" || sub == "xml" || strings.HasSuffix(sub, "+xml") || sub == "javascript" || mediaType == ""
+	text := declared || main == "text" || sub == "xml" || strings.HasSuffix(sub, "+xml") || sub == "javascript" || mediaType == ""
 	return text && utf8.Valid(wholeRunes(head)) && bytes.IndexByte(head, 0) < 0
 }
 
@@ -165,6 +166,9 @@ var errNotText = errors.New("the text of HubSpot's answer is not in the charset 
 // stringReader makes a JSON string of a text in UTF-8.
 type stringReader struct {
 	body io.Reader
+	// decoded is set for a text that came in another charset, in which
+	// U+FFFD stands for what could not be read.
+	decoded bool
 	transformed
 	begun  bool
 	rest   int
@@ -181,7 +185,7 @@ func (r *stringReader) more() error {
 	if err == nil {
 		whole = wholeRunes(text)
 	}
-	if !utf8.Valid(whole) {
+	if !utf8.Valid(whole) || r.decoded && bytes.ContainsRune(whole, utf8.RuneError) {
 		return errNotText
 	}
 	// Marshalling a string cannot fail.

@@ -1,18 +1,31 @@
 package relay
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/strictbody"
 )
 
-const envelopeBase = "https://api.hubapi.com"
+// envelopeOf parses an envelope for HubSpot's own API.
+func envelopeOf(contentType string, data []byte) (*envelope, error) {
+	fields, err := strictbody.Parse(contentType, data, strictbody.Options{What: "the envelope", Limit: maxEnvelope})
+	if err != nil {
+		return nil, err
+	}
+	return parseEnvelope(fields, "https://api.hubapi.com")
+}
 
 const (
 	formType = "application/x-www-form-urlencoded"
@@ -29,6 +42,7 @@ func form(pairs ...string) string {
 }
 
 func TestParseEnvelope(t *testing.T) {
+	t.Parallel()
 	const start = `{"method":"POST","url":"/crm/a","userForeignIdentifier":"acme"`
 	for _, tc := range []struct {
 		name, contentType, data string
@@ -83,7 +97,7 @@ func TestParseEnvelope(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := parseEnvelope(tc.contentType, []byte(tc.data), envelopeBase)
+			got, err := envelopeOf(tc.contentType, []byte(tc.data))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -100,7 +114,26 @@ func TestParseEnvelope(t *testing.T) {
 	}
 }
 
+// manyHeaders are fields of JSON.
+func manyHeaders(n int) string {
+	var all strings.Builder
+	for i := range n {
+		fmt.Fprintf(&all, `"h%d":"",`, i)
+	}
+	return strings.TrimSuffix(all.String(), ",")
+}
+
+// As many headers as an envelope may have.
+func TestEnvelopeWithManyHeaders(t *testing.T) {
+	t.Parallel()
+	e, err := envelopeOf(jsonType, []byte(`{"method":"GET","url":"/a","userForeignIdentifier":"x","headers":{`+manyHeaders(maxEnvelopeHeaderList)+`}}`))
+	if err != nil || len(e.header) != maxEnvelopeHeaderList {
+		t.Errorf("%d headers, %v", len(e.header), err)
+	}
+}
+
 func TestParseEnvelopeRefuses(t *testing.T) {
+	t.Parallel()
 	with := func(field string) string {
 		return `{"method":"POST","url":"/crm/a","userForeignIdentifier":"acme",` + field + `}`
 	}
@@ -141,7 +174,19 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"space in it", jsonType, withURL("/crm/a b"), "percent-encode"},
 		{"line break", jsonType, withURL("/crm/a\r\nX: y"), "percent-encode"},
 		{"fragment", jsonType, withURL("/crm/a#b"), "percent-encode"},
-		{"odd double slash", jsonType, withURL("//a|b"), "percent-encoded"},
+		// As URLs these name another host.
+		{"odd double slash", jsonType, withURL("//a|b"), "starts with one /"},
+		{"double slash", jsonType, withURL("//evil.example/a"), "starts with one /"},
+		{"three slashes", jsonType, withURL("///evil.example/a"), "starts with one /"},
+		{"slash and backslash", jsonType, withURL(`/\evil.example/a`), "starts with one /"},
+		{"slash, backslash and slash", jsonType, withURL(`/\/evil.example/a`), "starts with one /"},
+		{"double slash alone", jsonType, withURL("//"), "starts with one /"},
+		{"double slash in a form", formType, form("method", "GET", "url", "//evil.example/a", "userForeignIdentifier", "x"), "starts with one /"},
+		{"double slash after the API", jsonType, withURL("https://api.hubapi.com//a|b"), "percent-encoded"},
+		{"many headers", jsonType, with(`"headers":{"a":[` + strings.Repeat(`"",`, maxEnvelopeHeaderList) + `""]}`), "more than 256 values"},
+		{"many names", jsonType, with(`"headers":{` + manyHeaders(maxEnvelopeHeaderList+1) + `}`), "more than 256 values"},
+		{"large headers", jsonType, with(`"headers":{"a":"` + strings.Repeat("x", maxEnvelopeHeaders) + `"}`), "larger than 64 KiB"},
+		{"large headers in a text", formType, form("method", "GET", "url", "/a", "userForeignIdentifier", "x", "headers", `{"a":"`+strings.Repeat("x", maxEnvelopeHeaders)+`"}`), "larger than 64 KiB"},
 		{"body no JSON", jsonType, with(`"body":"{x"`), "has to hold JSON"},
 		{"body no JSON in form", formType, form("method", "POST", "url", "/a", "userForeignIdentifier", "x", "body", "a=b"), "has to hold JSON"},
 		{"headers a list", jsonType, with(`"headers":["a"]`), "headers has to be a JSON object"},
@@ -154,7 +199,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"header list of numbers", jsonType, with(`"headers":{"a":[1]}`), "header a has to be"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := parseEnvelope(tc.contentType, []byte(tc.data), envelopeBase)
+			got, err := envelopeOf(tc.contentType, []byte(tc.data))
 			if err == nil {
 				t.Fatalf("taken as %+v", got)
 			}
@@ -175,7 +220,7 @@ func FuzzParseEnvelope(f *testing.F) {
 		if asJSON {
 			contentType = jsonType
 		}
-		e, err := parseEnvelope(contentType, data, envelopeBase)
+		e, err := envelopeOf(contentType, data)
 		if err != nil {
 			if err.Error() == "" {
 				t.Error("an error without a text")
@@ -213,24 +258,92 @@ func FuzzParseEnvelope(f *testing.F) {
 	})
 }
 
+// enveloped puts an answer into an envelope, and reads it in small parts.
+func enveloped(contentType, body string) (string, error) {
+	res := &http.Response{Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(iotest.HalfReader(strings.NewReader(body)))}
+	if contentType == "" {
+		delete(res.Header, "Content-Type")
+	}
+	text, err := io.ReadAll(iotest.OneByteReader(envelop(res).Body))
+	return string(text), err
+}
+
 func TestEnvelopeContent(t *testing.T) {
-	for body, want := range map[string]string{
-		"":               "",
-		`{"a": 1}`:       `{"data":{"a": 1}}`,
-		"[1,\n2]":        "{\"data\":[1,\n2]}",
-		`"text"`:         `{"data":"text"}`,
-		"null":           `{"data":null}`,
-		"<html>\"&\n":    `{"data":"\u003chtml\u003e\"\u0026\n"}`,
-		"{":              `{"data":"{"}`,
-		"\xff\xfe":       `{"data":"\ufffd\ufffd"}`,
-		`{"a":1}{"b":2}`: `{"data":"{\"a\":1}{\"b\":2}"}`,
+	t.Parallel()
+	long := strings.Repeat("é€😀\"x", 5000)
+	for _, tc := range []struct{ contentType, body, want string }{
+		{"application/json", "", ""},
+		{"application/json", `{"a": 1}`, `{"data":{"a": 1}}`},
+		{"application/json;charset=utf-8", "[1,\n2]", "{\"data\":[1,\n2]}"},
+		{"application/problem+json", `"text"`, `{"data":"text"}`},
+		{"application/json", "null", `{"data":null}`},
+		{"", `{"a": 1}`, `{"data":{"a": 1}}`},
+		{"", "\r\n [1]", "{\"data\":\r\n [1]}"},
+		{"", "words", `{"data":"words"}`},
+		{"text/html", "<html>\"&\n", `{"data":"\u003chtml\u003e\"\u0026\n"}`},
+		{"text/csv", "{", `{"data":"{"}`},
+		{"application/xml", "<a/>", `{"data":"\u003ca/\u003e"}`},
+		{"image/svg+xml", "<a/>", `{"data":"\u003ca/\u003e"}`},
+		// A charset is decoded where it is declared, and JSON has it too.
+		{"text/plain; charset=iso-8859-1", "caf\xe9", `{"data":"café"}`},
+		{"text/plain; charset=windows-1252", "10 \x80", `{"data":"10 €"}`},
+		{"text/plain; charset=utf-16le", "h\x00\xe9\x00", `{"data":"hé"}`},
+		{"text/plain; charset=UTF-8", "é", `{"data":"é"}`},
+		{"application/json; charset=ISO-8859-1", "{\"a\":\"\xe9\"}", `{"data":{"a":"é"}}`},
+		// What is no text, or none that can be read here, loses nothing.
+		{"application/pdf", "%PDF\xff\xfe", `{"data":"JVBERv/+","encoding":"base64"}`},
+		{"application/octet-stream", "words", `{"data":"d29yZHM=","encoding":"base64"}`},
+		{"image/png", "\x89PNG", `{"data":"iVBORw==","encoding":"base64"}`},
+		{"text/plain", "\xff\xfe", `{"data":"//4=","encoding":"base64"}`},
+		{"text/plain; charset=utf-8", "\xff", `{"data":"/w==","encoding":"base64"}`},
+		{"application/x-thing; charset=utf-8", "words", `{"data":"words"}`},
+		{"text/plain; charset=klingon", "words", `{"data":"d29yZHM=","encoding":"base64"}`},
+		{"text/plain", "a\x00b", `{"data":"YQBi","encoding":"base64"}`},
+		{"", "\xff\xfe", `{"data":"//4=","encoding":"base64"}`},
+		{"; nonsense", "words", `{"data":"words"}`},
+		{"text/plain", long, `{"data":` + quotedText(long) + `}`},
+		{"text/plain; charset=iso-8859-1", strings.Repeat("\xe9", 9001), `{"data":"` + strings.Repeat("é", 9001) + `"}`},
+		{"application/zip", strings.Repeat("abc", 4000) + "d", `{"data":"` + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("abc", 4000)+"d")) + `","encoding":"base64"}`},
 	} {
-		got := string(envelopeContent([]byte(body)))
-		if got != want {
-			t.Errorf("%q becomes %s, want %s", body, got, want)
+		got, err := enveloped(tc.contentType, tc.body)
+		if err != nil || got != tc.want {
+			t.Errorf("%s: %.80q becomes %.80s, %v; want %.80s", tc.contentType, tc.body, got, err, tc.want)
 		}
 		if got != "" && !json.Valid([]byte(got)) {
-			t.Errorf("%s is not JSON", got)
+			t.Errorf("%.80s is not JSON", got)
+		}
+	}
+}
+
+func quotedText(text string) string {
+	quoted, _ := json.Marshal(text)
+	return string(quoted)
+}
+
+// A text that turns out to be none breaks off, so that what is missing shows.
+func TestEnvelopeOfBrokenText(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ contentType, body string }{
+		{"text/plain", strings.Repeat("a", 10_000) + "\xff"},
+		{"text/plain", strings.Repeat("a", 10_000) + "\xe2\x82"},
+		{"text/plain; charset=shift_jis", "\xff\xff"},
+	} {
+		if got, err := enveloped(tc.contentType, tc.body); err == nil {
+			t.Errorf("%s: %.80q is whole", tc.contentType, got)
+		}
+	}
+}
+
+// What HubSpot's connection broke off is not whole in an envelope either.
+func TestEnvelopeOfBrokenAnswer(t *testing.T) {
+	t.Parallel()
+	for _, contentType := range []string{"application/json", "text/plain", "application/pdf"} {
+		for _, begun := range []string{"", "[1", strings.Repeat("a", 5000)} {
+			res := &http.Response{Header: http.Header{"Content-Type": {contentType}},
+				Body: io.NopCloser(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(io.ErrUnexpectedEOF)))}
+			if got, err := io.ReadAll(envelop(res).Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s after %d bytes: %.80q, %v", contentType, len(begun), got, err)
+			}
 		}
 	}
 }
