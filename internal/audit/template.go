@@ -6,17 +6,20 @@ import (
 	"sync"
 )
 
-// words are the words of HubSpot's paths, one in a line: those of the paths in
-// HubSpot's API reference, https://developers.hubspot.com/docs/api-reference,
-// and of the older versions of the API that still answer.
+//go:generate go run ./wordgen
+
+// words are the words of HubSpot's paths, one in a line, after a comment that
+// says how they are made.
 //
 //go:embed words.txt
 var words string
 
 var knownWords = sync.OnceValue(func() map[string]struct{} {
 	known := make(map[string]struct{})
-	for word := range strings.FieldsSeq(words) {
-		known[word] = struct{}{}
+	for line := range strings.Lines(words) {
+		if !strings.HasPrefix(line, "#") {
+			known[strings.TrimSuffix(line, "\n")] = struct{}{}
+		}
 	}
 	return known
 })

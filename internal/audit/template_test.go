@@ -93,14 +93,84 @@ func TestTemplateHasNoIdentifiers(t *testing.T) {
 	}
 }
 
+// Some words of the oldest paths, such as singleEmail, have capital letters.
 func TestWords(t *testing.T) {
 	for word := range knownWords() {
-		if len(word) > 40 || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz-_") != "" {
+		begin := strings.Trim(word[:min(1, len(word))], "abcdefghijklmnopqrstuvwxyz")
+		if word == "" || len(word) > 40 || begin != "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_") != "" {
 			t.Errorf("%q is not like a word of the API", word)
 		}
 	}
-	if n := len(knownWords()); n != strings.Count(words, "\n") {
+	// Each word has one line, and the first line is a comment.
+	if n := len(knownWords()); n+1 != strings.Count(words, "\n") {
 		t.Errorf("%d words in %d lines", n, strings.Count(words, "\n"))
+	}
+}
+
+// The paths that the sidecar calls, refuses, counts apart or has in its
+// sandbox, and those in its tests, stand in the log as they are.
+func TestWordsOfTheSidecar(t *testing.T) {
+	for _, path := range []string{
+		"/oauth/authorize",
+		"/oauth/2026-09/token",
+		"/oauth/2026-09/token/introspect",
+		"/oauth/2026-09/token/revoke",
+		"/oauth/v1/access-tokens/{id}",
+		"/oauth/v1/refresh-tokens/{id}",
+		"/oauth/v2/private-apps/get/access-token-info",
+		"/localdevauth/v1/auth/refresh",
+		"/appinstalls/2026-09/external-install",
+		"/account-info/2026-09/details",
+		"/account-info/v3/api-usage/daily/private-apps",
+		"/integrations/v1/me",
+		"/crm/objects/2026-09/contacts/{id}/associations/companies",
+		"/crm/objects/2026-09/deals/search",
+		"/crm/objects/2026-09/companies/batch/read",
+		"/crm/v3/objects/companies/batch/upsert",
+		"/crm/v3/objects/companies/batch/create",
+		"/crm/v3/objects/companies/batch/update",
+		"/crm/v3/objects/companies/batch/archive",
+		"/crm/v3/objects/company",
+		"/crm/objects/2026-09/contacts/gdpr-delete",
+		"/crm/v4/associations/contacts/companies/batch/read",
+		"/crm/v3/owners",
+		"/crm/v3/imports",
+		"/crm/v3/lists",
+		"/cms/v3/source-code/{id}/content",
+		"/cms/v3/blogs/posts",
+		"/events/v3/send/batch",
+		"/events/v3/events",
+		"/marketing/v3/emails/{id}/draft",
+		"/marketing/v4/email/single-send",
+		"/marketing/v3/transactional/single-email/send",
+		"/marketing/transactional/2026-09/smtp-tokens/{id}/password-reset",
+		"/email/public/v1/singleEmail/send",
+		"/visitor-identification/v3/tokens/create",
+		"/files/v3/files/upload",
+		"/automation/v4/actions",
+		"/automation/v4/flows",
+		"/settings/v3/users",
+		"/contacts/v1/contact/vid/{id}/profile",
+		"/companies/v2/domains/{id}/companies",
+		"/webhooks-journal/journal/2026-09/offset/{id}/next",
+		"/webhooks-journal/journal-local/2026-09/earliest",
+		"/webhooks-journal/subscriptions/2026-09/portals/{id}",
+		"/webhooks-journal/snapshots/2026-09/crm",
+		"/raw/{id}",
+	} {
+		if got := Template(path); got != path {
+			t.Errorf("%q, want %q", got, path)
+		}
+	}
+}
+
+// Names that accounts give to properties and objects are no words of the API,
+// although they are English words.
+func TestWordsHaveNoNames(t *testing.T) {
+	for _, name := range []string{"persona", "score", "priority", "owner", "member", "source", "lifecycle-stage", "car"} {
+		if isWord(name) {
+			t.Errorf("%q is a word", name)
+		}
 	}
 }
 
