@@ -2,10 +2,9 @@ package audit
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"os"
+	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,24 +13,21 @@ import (
 // Problem says how a log differs from what was written.
 type Problem string
 
-// The problems.
+// The problems. The Detail of a [Break] says more.
 const (
-	// Changed is a line that is not as it was written.
+	// Changed is a line that is not what was written there: it, or one that
+	// it was written after, is another one, or stands where it was not
+	// written.
 	Changed Problem = "changed"
-	// Removed is one or more lines that are missing before the line.
+	// Removed is a line that does not come yet: those before it are missing,
+	// or stand elsewhere.
 	Removed Problem = "removed"
-	// Inserted is a line that was not written there.
-	Inserted Problem = "inserted"
-	// Reordered is a line that stands before one that was written earlier.
-	Reordered Problem = "reordered"
 	// Unfinished is a last line without its end: it is being written, or
 	// its process ended meanwhile and none has come after it.
 	Unfinished Problem = "unfinished"
 	// Cut is a log in which a line is missing that is known to have been
-	// written; see [VerifyOptions].
+	// written, as [VerifyOptions] say, or that has none at all.
 	Cut Problem = "cut"
-	// Empty is a log without lines.
-	Empty Problem = "empty"
 )
 
 // Break is the first place at which a log is not as it was written.
@@ -95,7 +91,7 @@ func Verify(files []string, o VerifyOptions) (Report, error) {
 	}
 	v := &verifier{options: o}
 	for _, file := range ordered {
-		if err := v.read(file); err != nil {
+		if err := v.follow(file, pieces(file)); err != nil {
 			return v.report, err
 		}
 	}
@@ -121,36 +117,22 @@ func inOrder(files []string) ([]string, error) {
 // firstSeq returns the number of a file's first line. A file without lines
 // comes last.
 func firstSeq(path string) (uint64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }()
-	lines := newLineReader(f)
-	for {
-		raw, _, err := lines.next()
-		if line, ok := parseLine(raw); ok {
-			return line.Seq, nil
-		}
-		if errors.Is(err, io.EOF) {
-			return ^uint64(0), nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("reading %s: %w", path, withoutPath(err))
+	for p, err := range pieces(path) {
+		if err != nil || p.isLine {
+			return p.line.Seq, err
 		}
 	}
+	return math.MaxUint64, nil
 }
 
 // verifier follows a chain over files.
 type verifier struct {
 	options VerifyOptions
 	report  Report
-	// head is that of the last line that fits.
-	head Head
 	// headSeen is set once the line of options.Head was read.
 	headSeen bool
 	place    place
-	// last is where the last line that fits stands.
+	// last is where the line of report.Head stands.
 	last place
 	junk junk
 }
@@ -160,56 +142,44 @@ type place struct {
 	number uint64
 }
 
-// read opens a file and follows the chain through it.
-func (v *verifier) read(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return v.follow(path, f)
-}
-
-// follow follows the chain through what r has; path is for its places.
-func (v *verifier) follow(path string, r io.Reader) error {
+// follow follows the chain through the pieces of a file; path is for its
+// places.
+func (v *verifier) follow(path string, pieces iter.Seq2[piece, error]) error {
 	v.place = place{file: path}
-	lines := newLineReader(r)
-	for {
-		raw, part, err := lines.next()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("reading %s: %w", path, withoutPath(err))
+	for p, err := range pieces {
+		if err != nil {
+			return err
 		}
-		if !part.continued && (len(raw) > 0 || err == nil) {
+		if p.begins {
 			v.place.number++
 		}
-		line, ok := Line{}, false
-		if err == nil && part.whole() {
-			line, ok = parseLine(raw)
-		}
-		switch {
-		case ok:
-			v.line(line, raw)
-		case len(raw) > 0 || err == nil:
-			v.junk.add(v.place, raw, part, err != nil)
-		}
-		if err != nil {
-			v.endOfFile()
-			return nil
+		if p.isLine {
+			v.line(p)
+		} else {
+			v.junk.add(v.place, p.raw)
 		}
 	}
+	switch {
+	case !v.junk.found():
+	case v.junk.place == v.place && !v.junk.feed:
+		v.fail(Unfinished, v.place, "it is being written, or its process ended; the next process will mark it")
+	default:
+		v.fail(Changed, v.junk.place, noHash)
+	}
+	v.junk = junk{}
+	return nil
 }
 
-// line takes a line that has its own hash.
-func (v *verifier) line(line Line, raw []byte) {
+// line takes a line that has its own hash. After a break lines are counted
+// only.
+func (v *verifier) line(p piece) {
 	if v.report.Break == nil {
-		v.judge(line)
-	} else {
-		v.lookForMoved(line)
+		v.judge(p.line)
 	}
-	v.junk.clear()
-	v.count(line)
+	v.junk = junk{}
+	v.count(p.line)
 	if v.options.Visit != nil {
-		v.options.Visit(line, raw)
+		v.options.Visit(p.line, p.raw[:len(p.raw)-1])
 	}
 }
 
@@ -226,46 +196,34 @@ func (v *verifier) count(line Line) {
 	}
 }
 
+const noHash = "it does not have its own hash"
+
 // judge decides whether a line is the next of the chain.
 func (v *verifier) judge(line Line) {
-	fits, first := line.follows(v.head), v.report.Lines == 0
-	if first && line.Seq > 1 {
-		// The lines before it are in other files.
-		fits = true
-	}
+	head, first := v.report.Head, v.report.Lines == 0
+	// The lines before the first one are in other files.
+	fits := line.follows(head) || first && line.Seq > 1
 	switch {
-	case line.Torn != nil && fits && v.junk.is(*line.Torn):
+	case fits && line.Torn != nil && v.junk.is(*line.Torn):
 		v.report.Torn++
-	case line.Torn != nil && fits:
+	case fits && line.Torn != nil:
 		v.fail(Changed, v.place, "it follows %d bytes of an unfinished line, and they are not there as they were", line.Torn.Bytes)
-	case v.junk.found() && fits && !first:
-		v.fail(Inserted, v.junk.place, "the lines before and after it follow one another")
+	case fits && v.junk.found() && !first:
+		v.fail(Changed, v.junk.place, "it was put in: the lines before and after it follow one another")
 	case v.junk.found():
-		v.fail(Changed, v.junk.place, "it does not have its own hash")
-	case first && fits && line.Kind != KindFile:
+		v.fail(Changed, v.junk.place, noHash)
+	case fits && first && line.Kind != KindFile:
 		v.fail(Removed, v.place, "the first line of the file should come here, and it is line %d", line.Seq)
 	case fits:
-	case line.Seq > v.head.Seq+1:
-		v.fail(Removed, v.place, "line %d should come here, and it is line %d", v.head.Seq+1, line.Seq)
-	case line.Seq <= v.head.Seq:
-		v.fail(Inserted, v.place, "line %d is past already, and here is a line %d", v.head.Seq, line.Seq)
-	case first:
-		v.fail(Changed, v.place, "it says that it is the first line of all, and that there is a line before it")
+	case line.Seq > head.Seq+1:
+		v.fail(Removed, v.place, "line %d should come here, and it is line %d", head.Seq+1, line.Seq)
+	case line.Seq <= head.Seq || first:
+		v.fail(Changed, v.place, "line %d should come here, and this line %d was written elsewhere", head.Seq+1, line.Seq)
 	default:
-		v.fail(Changed, v.last, "line %d was written after another line %d than this one", line.Seq, v.head.Seq)
+		v.fail(Changed, v.last, "line %d was written after another line %d than this one", line.Seq, head.Seq)
 	}
 	if v.report.Break == nil {
-		v.head, v.last = line.head(), v.place
-		v.report.Head = v.head
-	}
-}
-
-// lookForMoved looks, where lines seemed to be removed, for the one that
-// should have been there.
-func (v *verifier) lookForMoved(line Line) {
-	if b := v.report.Break; b.Problem == Removed && line.follows(v.head) {
-		b.Problem = Reordered
-		b.Detail += fmt.Sprintf("; line %d stands in line %d of %s", line.Seq, v.place.number, v.place.file)
+		v.report.Head, v.last = line.head(), v.place
 	}
 }
 
@@ -275,23 +233,11 @@ func (v *verifier) fail(problem Problem, at place, format string, args ...any) {
 	}
 }
 
-// endOfFile judges what stands behind a file's last line.
-func (v *verifier) endOfFile() {
-	if v.junk.found() {
-		if v.junk.unfinished {
-			v.fail(Unfinished, v.junk.place, "it is being written, or its process ended; the next process will mark it")
-		} else {
-			v.fail(Changed, v.junk.place, "it does not have its own hash")
-		}
-	}
-	v.junk.clear()
-}
-
 // finish judges the log as a whole.
 func (v *verifier) finish() {
 	switch {
 	case v.report.Lines == 0:
-		v.fail(Empty, place{}, "there is no line")
+		v.fail(Cut, place{}, "there is no line")
 	case v.options.Head != "" && !v.headSeen:
 		v.fail(Cut, place{}, "no line has the hash %s; the end was cut off, or everything from some line on was written anew", strings.ToLower(v.options.Head))
 	case v.options.From != 0 && v.report.First > v.options.From:

@@ -11,7 +11,12 @@ import (
 func verifyText(t *testing.T, text string, o VerifyOptions) Report {
 	t.Helper()
 	v := &verifier{options: o}
-	if err := v.follow("audit.jsonl", strings.NewReader(text)); err != nil {
+	err := v.follow("audit.jsonl", func(yield func(piece, error) bool) {
+		if err := readPieces(strings.NewReader(text), func(p piece) bool { return yield(p, nil) }); err != nil {
+			yield(piece{}, err)
+		}
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	v.finish()
@@ -27,6 +32,12 @@ func TestVerifyIntact(t *testing.T) {
 }
 
 // Every kind of tampering is found at the right line and called by its name.
+//
+// A line that was put in, also one that stands there a second time, is called
+// changed, as it had a verdict of its own once: what stands in its place is not
+// what was written there, and nothing else is to be done about it. Lines that
+// were swapped are called removed: where the first of the two should be, it is
+// missing. A log without lines is called cut: all of it was cut off.
 func TestVerifyFindsTampering(t *testing.T) {
 	text, head := sample(5)
 	lines := linesOf(text)
@@ -53,6 +64,9 @@ func TestVerifyFindsTampering(t *testing.T) {
 		other[i] = line
 		return join(other...)
 	}
+	// orphan is a first line of all that has a line before it.
+	orphan := `{"seq":1,"prev":"` + head.Hash + `","time":"2026-09-01T12:00:00Z","kind":"file"`
+	orphan += hashPrefix + hashOf([]byte(orphan)) + hashSuffix + "\n"
 	for _, tc := range []struct {
 		name, text string
 		options    VerifyOptions
@@ -70,21 +84,25 @@ func TestVerifyFindsTampering(t *testing.T) {
 		{"the beginning removed", join(lines[3:]...), VerifyOptions{}, Removed, 1},
 		{"several lines removed", join(append(slices.Clone(lines[:2]), lines[5:]...)...), VerifyOptions{}, Removed, 3},
 		{"the last line removed", without(6), VerifyOptions{Head: head.Hash}, Cut, 0},
-		{"a line twice", with(4, lines[3]), VerifyOptions{}, Inserted, 5},
-		{"an old line again", with(5, lines[2]), VerifyOptions{}, Inserted, 6},
-		{"a line inserted", with(4, "{}\n"), VerifyOptions{}, Inserted, 5},
-		{"an empty line inserted", with(4, "\n"), VerifyOptions{}, Inserted, 5},
-		{"a forged line inserted", with(4, forged(4)), VerifyOptions{}, Inserted, 6},
-		{"a long line inserted", with(4, strings.Repeat("x", 3*maxLine)+"\n"), VerifyOptions{}, Inserted, 5},
-		{"two lines swapped", swapped(3, 4), VerifyOptions{}, Reordered, 4},
-		{"the last lines swapped", swapped(5, 6), VerifyOptions{}, Reordered, 6},
-		{"the first lines swapped", swapped(0, 1), VerifyOptions{}, Reordered, 1},
-		{"lines far apart swapped", swapped(2, 6), VerifyOptions{}, Reordered, 3},
+		{"a line twice", with(4, lines[3]), VerifyOptions{}, Changed, 5},
+		{"an old line again", with(5, lines[2]), VerifyOptions{}, Changed, 6},
+		{"a line inserted", with(4, "{}\n"), VerifyOptions{}, Changed, 5},
+		{"an empty line inserted", with(4, "\n"), VerifyOptions{}, Changed, 5},
+		{"a forged line inserted", with(4, forged(4)), VerifyOptions{}, Changed, 6},
+		{"a long line inserted", with(4, strings.Repeat("x", 3*maxLine)+"\n"), VerifyOptions{}, Changed, 5},
+		{"two lines swapped", swapped(3, 4), VerifyOptions{}, Removed, 4},
+		{"the last lines swapped", swapped(5, 6), VerifyOptions{}, Removed, 6},
+		{"the first lines swapped", swapped(0, 1), VerifyOptions{}, Removed, 1},
+		{"lines far apart swapped", swapped(2, 6), VerifyOptions{}, Removed, 3},
 		{"the end torn", text[:len(text)-20], VerifyOptions{}, Unfinished, 7},
 		{"the last line feed removed", text[:len(text)-1], VerifyOptions{}, Unfinished, 7},
+		{"another first line", changed(0, orphan), VerifyOptions{}, Changed, 1},
+		{"a line put in before a torn end", text + "{}\n" + lines[3][:50], VerifyOptions{}, Changed, 8},
+		{"a line put in at the end", text + "{}\n", VerifyOptions{}, Changed, 8},
+		{"a long line torn", text + strings.Repeat("x", 3*maxLine), VerifyOptions{}, Unfinished, 8},
 		{"a line torn in the middle", strings.Replace(text, lines[3], lines[3][:50]+"\n", 1), VerifyOptions{}, Changed, 4},
 		{"a carriage return", strings.Replace(text, "\n", "\r\n", 1), VerifyOptions{}, Changed, 1},
-		{"nothing left", "", VerifyOptions{}, Empty, 0},
+		{"nothing left", "", VerifyOptions{}, Cut, 0},
 		{"the beginning in another file", text, VerifyOptions{From: 1}, "", 0},
 		{"another log", text, VerifyOptions{Head: zeroHash}, Cut, 0},
 	} {
