@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,8 +40,8 @@ const (
 )
 
 // Entry is what a line says. A field that does not apply is left out of the
-// line. A new field needs nothing but its place here: readers pass over those
-// that they do not know, and the hash is over the bytes.
+// line. A new field needs its place here and in appendFields: readers pass over
+// those that they do not know, and the hash is over the bytes.
 type Entry struct {
 	// Time is when the answer was complete, in UTC and milliseconds. Lines
 	// stand in the order in which they were written, so that it may go back
@@ -138,14 +139,15 @@ func (h Head) prev() string {
 // appendLine appends the line that follows h, and its line feed, and returns
 // the new head.
 func (h Head) appendLine(to []byte, e Entry) ([]byte, Head) {
-	e.Time = e.Time.UTC().Truncate(time.Millisecond)
-	// Strings, numbers and times of this century always encode.
-	content, _ := json.Marshal(Line{Seq: h.Seq + 1, Prev: h.prev(), Entry: e})
-	content = bytes.TrimSuffix(content, []byte("}"))
-	next := Head{Seq: h.Seq + 1, Hash: hashOf(content)}
-	to = append(to, content...)
+	begin := len(to)
+	to = append(to, lineBegin...)
+	to = strconv.AppendUint(to, h.Seq+1, 10)
+	to = appendText(to, `,"prev":`, h.prev())
+	to = e.appendFields(to)
+	sum := sha256.Sum256(to[begin:])
 	to = append(to, hashPrefix...)
-	to = append(to, next.Hash...)
+	to = hex.AppendEncode(to, sum[:])
+	next := Head{Seq: h.Seq + 1, Hash: string(to[len(to)-hashLength:])}
 	return append(to, hashSuffix+"\n"...), next
 }
 

@@ -610,6 +610,19 @@ func TestRecordsBeforeOpen(t *testing.T) {
 	}
 }
 
+// BenchmarkLine is the encoding of a line with its hash.
+func BenchmarkLine(b *testing.B) {
+	var head Head
+	e := call("crm-sync")
+	e.Time = time.Date(2026, 9, 1, 12, 0, 0, 123e6, time.UTC)
+	var buffer []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buffer, head = head.appendLine(buffer[:0], e)
+	}
+	b.SetBytes(int64(len(buffer)))
+}
+
 func BenchmarkRecord(b *testing.B) {
 	l := NewLog(Options{File: filepath.Join(b.TempDir(), "audit.jsonl"), Logger: slog.New(slog.DiscardHandler)})
 	if err := l.Open(); err != nil {
