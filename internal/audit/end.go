@@ -29,24 +29,13 @@ func readEnd(f io.ReaderAt, size int64) (end, error) {
 	if _, err := f.ReadAt(buffer, from); err != nil && !errors.Is(err, io.EOF) {
 		return end{}, withoutPath(err)
 	}
-	if begin := bytes.LastIndexByte(buffer, '\n') + 1; begin < len(buffer) {
-		if line, ok := parseLine(buffer[begin:]); ok {
-			return end{head: line.head(), open: true}, nil
-		}
-	}
 	for after := len(buffer); after > 0; {
-		feed := bytes.LastIndexByte(buffer[:after], '\n')
-		if feed < 0 {
-			break
+		begin := bytes.LastIndexByte(buffer[:after], '\n') + 1
+		if line, ok := parseLine(buffer[begin:after]); ok {
+			rest := bytes.TrimPrefix(buffer[after:], []byte("\n"))
+			return end{head: line.head(), open: after == len(buffer), torn: tornOf(rest)}, nil
 		}
-		begin := bytes.LastIndexByte(buffer[:feed], '\n') + 1
-		if line, ok := parseLine(buffer[begin:feed]); ok {
-			return end{head: line.head(), torn: tornOf(buffer[feed+1:])}, nil
-		}
-		after = begin
-		if begin == 0 {
-			break
-		}
+		after = begin - 1
 	}
 	// Without a line it can be one that was torn when it was the first.
 	if from > 0 || size > 0 && !bytes.HasPrefix(buffer, []byte(lineBegin)[:min(len(buffer), len(lineBegin))]) {
