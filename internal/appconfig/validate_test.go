@@ -263,10 +263,35 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// fillRest gives every setting that a does not have a value.
+func fillRest(t *testing.T, a *appconfig.App) {
+	t.Helper()
+	for _, value := range reflect.ValueOf(a).Elem().Fields() {
+		if !value.IsZero() {
+			continue
+		}
+		switch field := value.Addr().Interface().(type) {
+		case *string:
+			*field = "x"
+		case *int64:
+			*field = 7
+		case *bool:
+			*field = true
+		case *[]string:
+			*field = []string{"x"}
+		case *appconfig.Rate:
+			*field = appconfig.DefaultQuota
+		default:
+			t.Fatalf("a setting that is a %T", field)
+		}
+	}
+}
+
 func TestJSONAndYAMLForms(t *testing.T) {
 	app := valid(func(a *appconfig.App) {
 		a.ClientSecretNext, a.ScopesFrom, a.Credentials = "{env.NEXT}", "app-hsmeta.json", "vault a/b"
 		a.SearchQuota, a.RefreshQuota = appconfig.DefaultSearchQuota, appconfig.DefaultRefreshQuota
+		fillRest(t, a)
 	})
 	raw, err := json.Marshal(app)
 	if err != nil {
