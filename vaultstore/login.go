@@ -21,6 +21,8 @@ type lease struct {
 	ttl time.Duration
 	// renewable says that it is ours to renew.
 	renewable bool
+	// uses is how many requests the token is good for; 0 is no limit.
+	uses int
 	// recheck asks for another login after this time, instead of 2/3 of ttl.
 	recheck time.Duration
 }
@@ -44,13 +46,17 @@ func refused(format string, args ...any) error {
 // logIn writes fields to the login of an auth mount and returns the lease
 // that Vault grants. Credentials in fields are given in sent as well.
 func logIn(ctx context.Context, c *client, v *api.Client, mount string, fields map[string]any, sent ...secret.Text) (lease, error) {
-	got, err := ask(ctx, c, func() (*api.Secret, error) {
-		return v.Logical().WriteWithContext(ctx, "auth/"+mount+"/login", fields)
+	uses := 0
+	got, err := ask(ctx, c, func() (got *api.Secret, err error) {
+		got, uses, err = writeLogin(ctx, v, "auth/"+mount+"/login", fields)
+		return got, err
 	})
 	answer, ok := errors.AsType[statusError](err)
 	switch {
 	case err == nil:
-		return leaseOf(got)
+		got, err := leaseOf(got)
+		got.uses = uses
+		return got, err
 	case !ok || isTemporary(err):
 		return lease{}, err
 	case answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound:
@@ -106,7 +112,7 @@ func lookup(ctx context.Context, c *client, token secret.Text) (lease, error) {
 	got, err := ask(ctx, c, func() (*api.Secret, error) { return c.as(token).Auth().Token().LookupSelfWithContext(ctx) })
 	switch {
 	case says(err, http.StatusForbidden, textInvalidToken):
-		return lease{}, refused("vault answered 403: the token is not valid: expired, revoked or mistyped")
+		return lease{}, refused("vault answered 403: the token is not valid: expired, revoked, used up or mistyped")
 	case statusOf(err) == http.StatusForbidden:
 		// A token without the default policy may not ask about itself.
 		return lease{token: token}, nil
@@ -115,14 +121,15 @@ func lookup(ctx context.Context, c *client, token secret.Text) (lease, error) {
 	}
 	ttl, badTTL := got.TokenTTL()
 	renewable, badRenewable := got.TokenIsRenewable()
-	if badTTL != nil || badRenewable != nil {
+	uses, badUses := got.TokenRemainingUses()
+	if badTTL != nil || badRenewable != nil || badUses != nil {
 		return lease{}, errNotVault
 	}
 	if ttl == 0 && textOf(got, "expire_time") != "" {
 		// Only a token that never expires has really no ttl.
 		ttl = time.Second
 	}
-	return lease{token: token, ttl: ttl, renewable: renewable}, nil
+	return lease{token: token, ttl: ttl, renewable: renewable, uses: uses}, nil
 }
 
 // tokenFileInterval is how often a token file is looked at. Files are not

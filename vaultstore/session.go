@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/vault/api"
-
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -47,6 +45,9 @@ type session struct {
 	lease   lease
 	started time.Time
 	number  uint64
+	// left is how many more requests the token is good for, where its uses
+	// are limited.
+	left int
 	// granted is the time to live that the login gave, before renewals.
 	granted time.Duration
 	// next is when to renew or log in again; zero for never.
@@ -76,31 +77,28 @@ func newSession(ctx context.Context, wg *sync.WaitGroup, c *client, method login
 	}
 }
 
-// current returns a token, after a login if there is none.
+// current returns a token for one request, after a login if there is none.
 func (s *session) current(ctx context.Context) (grant, error) {
-	s.mu.Lock()
-	if s.valid() {
-		defer s.mu.Unlock()
-		return grant{s.lease.token, s.number}, nil
+	for {
+		g, _, err := s.takeOrLogIn(ctx, 0)
+		if err != nil || g != (grant{}) {
+			return g, err
+		}
+		// The new token's uses may all be others' by now.
 	}
-	if s.flight == nil && time.Now().Before(s.retryAt) {
-		defer s.mu.Unlock()
-		return grant{}, s.failure
-	}
-	return s.flyAndLand(ctx)
 }
 
 // replace returns another token than the refused one, which Vault answered
 // with 403. That may be the policy's doing as well as the token's, so logins
-// on this ground become rare when they do not help; the error is then the
-// last login's, or errDenied.
+// on this ground become rare when they do not help, which helped says; the
+// error is then the last login's, or errDenied.
 func (s *session) replace(ctx context.Context, denied grant) (grant, error) {
 	s.mu.Lock()
 	now := time.Now()
 	switch {
-	case s.number != denied.number && s.valid():
-		defer s.mu.Unlock()
-		return grant{s.lease.token, s.number}, nil
+	case s.number != denied.number:
+		s.mu.Unlock()
+		return s.current(ctx)
 	case s.flight == nil && s.failure != nil && now.Before(s.retryAt):
 		defer s.mu.Unlock()
 		return grant{}, s.failure
@@ -108,22 +106,32 @@ func (s *session) replace(ctx context.Context, denied grant) (grant, error) {
 		defer s.mu.Unlock()
 		return grant{}, errDenied
 	case s.flight == nil:
-		s.replaceDelay = min(2*s.replaceDelay, longestDelay)
+		s.replaceDelay = max(firstDelay, min(2*s.replaceDelay, longestDelay))
 		if now.Sub(s.replaced) > 2*longestDelay {
 			s.replaceDelay = firstDelay
 		}
 		s.replaced, s.replaceAt = now, now.Add(jitter(s.replaceDelay, 0.1))
 	}
-	return s.flyAndLand(ctx)
+	if err := s.flyAndLand(ctx); err != nil {
+		return grant{}, err
+	}
+	return s.current(ctx)
 }
 
-// flyAndLand logs in and returns what that brought. The caller holds mu; it
-// is unlocked.
-func (s *session) flyAndLand(ctx context.Context) (grant, error) {
+// helped notes that a request was refused with one token and worked with
+// the next: the next 403 is worth a login at once.
+func (s *session) helped() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replaceDelay, s.replaceAt = 0, time.Time{}
+}
+
+// flyAndLand logs in and waits for it. The caller holds mu; it is unlocked.
+func (s *session) flyAndLand(ctx context.Context) error {
 	if err := s.client.breaker.allow(); err != nil {
 		// Nor is it worth waiting for one that is under way.
 		defer s.mu.Unlock()
-		return grant{}, err
+		return err
 	}
 	flight := s.fly(s.login)
 	s.mu.Unlock()
@@ -166,22 +174,22 @@ func (s *session) fly(action func(context.Context) error) chan struct{} {
 	return flight
 }
 
-// land waits for a flight and returns what it brought.
-func (s *session) land(ctx context.Context, flight chan struct{}) (grant, error) {
+// land waits for a flight and returns why it brought no token.
+func (s *session) land(ctx context.Context, flight chan struct{}) error {
 	select {
 	case <-flight:
 	case <-ctx.Done():
-		return grant{}, s.client.gaveUp(ctx)
+		return s.client.gaveUp(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.failure != nil:
-		return grant{}, s.failure
+		return s.failure
 	case !s.valid():
-		return grant{}, unavailable(errors.New("vault gave a token that has no time to live"))
+		return unavailable(errors.New("vault gave a token that has no time to live"))
 	}
-	return grant{s.lease.token, s.number}, nil
+	return nil
 }
 
 // settle writes down how a login or renewal ended. The caller holds mu.
@@ -217,82 +225,8 @@ func (s *session) login(ctx context.Context) error {
 	}
 	s.number++
 	s.granted = got.ttl
+	known := s.lease
 	s.adopt(got, started)
+	s.count(known)
 	return nil
-}
-
-// adopt makes l the current lease and plans what comes after it. The caller
-// holds mu.
-func (s *session) adopt(l lease, started time.Time) {
-	s.lease, s.started, s.next = l, started, time.Time{}
-	after := l.recheck
-	if after == 0 {
-		after = l.ttl * 2 / 3
-	}
-	if after > 0 {
-		s.next = started.Add(jitter(max(after, shortestRenewal), 0.1))
-	}
-}
-
-// renew extends the lease, or logs in where that cannot be done.
-func (s *session) renew(ctx context.Context) error {
-	s.mu.Lock()
-	now, granted, valid := s.lease, s.granted, s.valid()
-	s.mu.Unlock()
-	if !now.renewable || !valid {
-		return s.login(ctx)
-	}
-	started := time.Now()
-	renewed, err := ask(ctx, s.client, func() (*api.Secret, error) {
-		return s.client.as(now.token).Auth().Token().RenewSelfWithContext(ctx, 0)
-	})
-	if isTemporary(err) {
-		return err
-	}
-	got, err := leaseOf(renewed)
-	if err != nil || got.ttl == 0 {
-		// A ttl of 0 is less than a second left, here.
-		return s.login(ctx)
-	}
-	// Close to its maximum life a token is renewed for ever less.
-	got.renewable = got.renewable && got.ttl >= granted/2
-	got.token = now.token
-	s.log.Debug("renewed the vault login", "ttl", got.ttl)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.adopt(got, started)
-	return nil
-}
-
-// maintain renews the lease until the context ends.
-func (s *session) maintain() {
-	for {
-		s.mu.Lock()
-		next := s.next
-		s.mu.Unlock()
-		var due <-chan time.Time
-		if !next.IsZero() {
-			due = time.After(time.Until(next))
-		}
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-s.wake:
-			continue
-		case <-due:
-		}
-		s.mu.Lock()
-		// A flight of somebody else may have moved it.
-		if s.next.After(time.Now()) {
-			s.mu.Unlock()
-			continue
-		}
-		flight := s.fly(s.renew)
-		s.mu.Unlock()
-		select {
-		case <-flight:
-		case <-s.ctx.Done():
-			return
-		}
-	}
 }

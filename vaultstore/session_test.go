@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,10 +200,16 @@ func TestOneLoginForAll(t *testing.T) {
 	})
 }
 
-// TestRefusedLoginsBecomeRare lets callers ask all the time.
+// TestRefusedLoginsBecomeRare lets callers ask all the time. The login is one
+// that Vault does not lock out: that of AppRole is in lockout_test.go.
 func TestRefusedLoginsBecomeRare(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "jwt")
+	if err := os.WriteFile(file, []byte("j"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		s, sc := bubble(t, func(string) (int, string) { return 400, `{"errors":["invalid role or secret ID"]}` })
+		s.session.method = JWTAuth{Mount: "approle", Role: "r", TokenFile: file}.method()
 		for range 3000 {
 			if _, err := s.session.current(t.Context()); !errors.Is(err, connection.ErrUnavailable) {
 				t.Fatalf("error = %v; want ErrUnavailable", err)
@@ -242,6 +251,40 @@ func TestDeniedRequestsLogInRarely(t *testing.T) {
 		_, _ = s.ID(t.Context(), connection.Key{App: "hbdev", User: "u"})
 		if got := len(sc.times(loginPath)); got != before+1 {
 			t.Errorf("logins for a 403 after a quiet time = %d; want 1 at once", got-before)
+		}
+	})
+}
+
+// TestReplacementsThatHelp takes each token away after a second or so. No
+// request may suffer, because every login helps.
+func TestReplacementsThatHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logins, good atomic.Int64
+		s, _ := bubble(t, func(path string) (int, string) {
+			switch {
+			case path == loginPath:
+				good.Store(logins.Add(1))
+				return 200, hour
+			case path == mountPath:
+				return 200, mountBody
+			case strings.HasSuffix(path, "/key"):
+				return 200, `{"data":{"data":{"key":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="},"metadata":{"version":1}}}`
+			case good.Load() == 0:
+				return 403, `{"errors":["permission denied"]}`
+			}
+			return 404, `{"errors":[]}`
+		})
+		for i := range 100 {
+			if _, err := s.Load(t.Context(), connection.Key{App: "hbdev", User: "u"}); !errors.Is(err, connection.ErrNotFound) {
+				t.Fatalf("Load %d = %v; want ErrNotFound", i, err)
+			}
+			time.Sleep(300 * time.Millisecond)
+			if i%4 == 3 {
+				good.Store(0)
+			}
+		}
+		if got := logins.Load(); got != 25 {
+			t.Errorf("logins = %d; want 25, one for each token that was taken away and the first", got)
 		}
 	})
 }

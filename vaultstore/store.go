@@ -165,6 +165,9 @@ func call[T any](ctx context.Context, s *Store, do func(*api.Client) (T, error))
 		got, err := ask(ctx, s.client, func() (T, error) { return do(s.client.as(g.token)) })
 		switch {
 		case err == nil || errors.Is(err, connection.ErrNotFound):
+			if attempt > 0 {
+				s.session.helped()
+			}
 			return got, err
 		case statusOf(err) != http.StatusForbidden:
 			return none, unavailable(err)
