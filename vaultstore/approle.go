@@ -19,7 +19,16 @@ type appRoleLogin struct {
 	unwrapped secret.Text
 	// wrapping is the last response-wrapping token that was used up.
 	wrapping secret.Text
+	lockout  lockout
 }
+
+// What stands in a secret id's place by mistake. A secret id that Vault made
+// is a UUID; tokens are documented at
+// https://developer.hashicorp.com/vault/docs/concepts/tokens#token-prefixes.
+var (
+	vaultToken   = regexp.MustCompile(`^(hv[sbr]\.[A-Za-z0-9_.-]{20,}|[sr]\.[A-Za-z0-9]{24}(\.[A-Za-z0-9]+)?|b\.[A-Za-z0-9_-]{60,})$`)
+	vaultMadeOne = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
 
 func (*appRoleLogin) name() string { return "approle" }
 
@@ -28,8 +37,33 @@ func (l *appRoleLogin) login(ctx context.Context, c *client) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
+	credential := secretID.Mark()
+	if err := l.lockout.allow(credential, l.Mount); err != nil {
+		return lease{}, err
+	}
+	if !l.Wrapped && vaultToken.MatchString(secretID.Reveal()) {
+		return lease{}, l.notASecretID(ctx, c, secretID)
+	}
 	fields := map[string]any{"role_id": l.RoleID.Reveal(), "secret_id": secretID.Reveal()}
-	return logIn(ctx, c, c.as(secret.Text{}), l.Mount, fields, l.RoleID, secretID)
+	got, err := logIn(ctx, c, c.as(secret.Text{}), l.Mount, fields, l.RoleID, secretID)
+	err = l.lockout.judge(credential, l.Mount, err)
+	return got, aboutMount(err)
+}
+
+// notASecretID names what is there instead, without a login that could only
+// fail. Asking about a wrapping token does not use it up.
+func (l *appRoleLogin) notASecretID(ctx context.Context, c *client, token secret.Text) error {
+	_, err := lookupWrapping(ctx, c, token)
+	switch {
+	case err == nil:
+		return l.lockout.hold(token.Mark(), refusedHold, "a response-wrapping token stands where the secret id is expected: "+
+			"set secret_id_wrapped, or give the secret id itself")
+	case isTemporary(err) || statusOf(err) == 0:
+		return err
+	}
+	return l.lockout.hold(token.Mark(), refusedHold, "a Vault token stands where the secret id is expected "+
+		"(or a response-wrapping token that is used up or has expired): give a secret id of the role, "+
+		"or a new wrapping token together with secret_id_wrapped")
 }
 
 func (l *appRoleLogin) secretID(ctx context.Context, c *client) (secret.Text, error) {
@@ -70,9 +104,10 @@ func (l *appRoleLogin) creationPath() *regexp.Regexp {
 // unwrap trades the wrapping token for the secret id. The requests carry no
 // token of ours: an expired one would make Vault refuse them.
 func (l *appRoleLogin) unwrap(ctx context.Context, c *client, wrapping secret.Text) (secret.Text, error) {
-	looked, err := ask(ctx, c, func() (*api.Secret, error) {
-		return c.as(secret.Text{}).Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": wrapping.Reveal()})
-	})
+	if vaultMadeOne.MatchString(wrapping.Reveal()) {
+		return secret.Text{}, refused("secret_id_wrapped is set, and what looks like a secret id stands where the response-wrapping token is expected")
+	}
+	looked, err := lookupWrapping(ctx, c, wrapping)
 	if err != nil {
 		return secret.Text{}, l.wrappingError(err, wrapping)
 	}
@@ -93,6 +128,13 @@ func (l *appRoleLogin) unwrap(ctx context.Context, c *client, wrapping secret.Te
 		return secret.Text{}, refused("the response-wrapping token held no secret id")
 	}
 	return l.unwrapped, nil
+}
+
+// lookupWrapping asks about a wrapping token.
+func lookupWrapping(ctx context.Context, c *client, wrapping secret.Text) (*api.Secret, error) {
+	return ask(ctx, c, func() (*api.Secret, error) {
+		return c.as(secret.Text{}).Logical().WriteWithContext(ctx, "sys/wrapping/lookup", map[string]any{"token": wrapping.Reveal()})
+	})
 }
 
 // wrappingError remembers a wrapping token that is no good any more.

@@ -35,7 +35,14 @@ type loginMethod interface {
 
 // refusedError is a login that Vault, or what it was to be made with, does
 // not allow: trying again soon will not help.
-type refusedError struct{ reason string }
+type refusedError struct {
+	reason string
+	// status is that of Vault's answer to the login, or 0.
+	status int
+	// held says that the login was not made, or will not be made again
+	// soon, with this credential. Whether it is another costs Vault nothing.
+	held bool
+}
 
 func (e *refusedError) Error() string { return e.reason }
 
@@ -59,12 +66,21 @@ func logIn(ctx context.Context, c *client, v *api.Client, mount string, fields m
 		return got, err
 	case !ok || isTemporary(err):
 		return lease{}, err
-	case answer.StatusCode == http.StatusForbidden || answer.StatusCode == http.StatusNotFound:
-		// Vault says this of a mount that is not there, too.
-		return lease{}, refused("vault answered %d: %s; are the login's mount and the namespace right?",
-			answer.StatusCode, answer.loginReason(sent...))
 	}
-	return lease{}, refused("vault answered %d: %s", answer.StatusCode, answer.loginReason(sent...))
+	return lease{}, &refusedError{
+		status: answer.StatusCode,
+		reason: fmt.Sprintf("vault answered %d: %s", answer.StatusCode, answer.loginReason(sent...)),
+	}
+}
+
+// aboutMount adds, to what Vault says of a login's mount that is not there
+// as well, a hint at that.
+func aboutMount(err error) error {
+	r, ok := errors.AsType[*refusedError](err)
+	if ok && (r.status == http.StatusForbidden || r.status == http.StatusNotFound) {
+		return refused("%w; are the login's mount and the namespace right?", r)
+	}
+	return err
 }
 
 // leaseOf reads the auth part of a login's or renewal's answer.
@@ -172,7 +188,8 @@ func (l *jwtLogin) login(ctx context.Context, c *client) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	return logIn(ctx, c, c.as(secret.Text{}), l.mount, map[string]any{"role": l.role, "jwt": token.Reveal()}, token)
+	got, err := logIn(ctx, c, c.as(secret.Text{}), l.mount, map[string]any{"role": l.role, "jwt": token.Reveal()}, token)
+	return got, aboutMount(err)
 }
 
 // certLogin logs in with the client certificate.
@@ -189,5 +206,5 @@ func (l *certLogin) login(ctx context.Context, c *client) (lease, error) {
 	// A renewal would have to come from a connection with the same
 	// certificate; another login only needs one that is valid.
 	got.renewable = false
-	return got, err
+	return got, aboutMount(err)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -163,5 +164,51 @@ func TestRotatedCertificate(t *testing.T) {
 	works(t, s)
 	if got := audited(t, v, "auth/token/renew-self"); got != renewals {
 		t.Errorf("renewals = %d; want none, which the new certificate may not do", got-renewals)
+	}
+}
+
+// TestWrongSecretIDLocksNobodyOut uses a wrong secret id for longer than it
+// would take to lock the role, and a wrapping token that is not declared.
+func TestWrongSecretIDLocksNobodyOut(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, nil)
+	file := writeFile(t, "b2b7e1d0-0000-4000-8000-000000000000")
+	c.Auth = vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretIDFile: file}
+	wrong := open(t, c)
+	login := "auth/" + role.Mount + "/login"
+	for started := time.Now(); time.Since(started) < 8*time.Second; time.Sleep(50 * time.Millisecond) {
+		if _, err := wrong.Load(t.Context(), key("acme")); !errors.Is(err, connection.ErrUnavailable) || !strings.Contains(err.Error(), "sys/locked-users") {
+			t.Fatalf("Load with a wrong secret id = %v; want ErrUnavailable with a word about lockouts", err)
+		}
+	}
+	if got := audited(t, v, login); got != 1 {
+		t.Errorf("logins with a wrong secret id = %d; want 1", got)
+	}
+
+	wrapping := role.WrappedSecretID(t)
+	replaceFile(t, file, wrapping)
+	eventually(t, "the wrapping token is called one", func() bool {
+		_, err := wrong.Load(t.Context(), key("acme"))
+		return err != nil && strings.Contains(err.Error(), "set secret_id_wrapped")
+	})
+	if got := audited(t, v, login); got != 1 {
+		t.Errorf("logins with a wrapping token = %d; want none", got-1)
+	}
+	replaceFile(t, file, v.RootToken)
+	eventually(t, "the token is called one", func() bool {
+		_, err := wrong.Load(t.Context(), key("acme"))
+		return err != nil && strings.Contains(err.Error(), "a Vault token stands")
+	})
+
+	// The wrapping token was not used up, and the role is not locked.
+	c.Auth = vaultstore.AppRoleAuth{Mount: role.Mount, RoleID: secret.New(role.RoleID), SecretID: secret.New(wrapping), Wrapped: true}
+	works(t, open(t, c))
+	replaceFile(t, file, role.SecretID(t))
+	eventually(t, "the right secret id is used", func() bool {
+		_, err := wrong.Load(t.Context(), key("acme"))
+		return errors.Is(err, connection.ErrNotFound)
+	})
+	if got, _ := v.Read(t, "sys/locked-users")["total"].(float64); got != 0 {
+		t.Errorf("%v users are locked out; want none", got)
 	}
 }

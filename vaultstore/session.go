@@ -200,14 +200,24 @@ func (s *session) settle(err error) {
 	}
 	s.delay = max(firstDelay, min(2*s.delay, longestDelay))
 	wait := jitter(s.delay, 0.1)
-	_, isRefused := errors.AsType[*refusedError](err)
+	refusal, isRefused := errors.AsType[*refusedError](err)
+	isHeld := isRefused && refusal.held
+	if isHeld {
+		s.delay, wait = 0, jitter(lookAgain, 0.1)
+	}
 	if isRefused {
 		s.retryAt = time.Now().Add(wait)
 	}
-	s.failure = unavailable(fmt.Errorf("logging in with %s: %w", s.method.name(), err))
+	failure := unavailable(fmt.Errorf("logging in with %s: %w", s.method.name(), err))
+	isNews := !isHeld || s.failure == nil || s.failure.Error() != failure.Error()
+	s.failure = failure
 	s.next = time.Now().Add(wait)
-	if s.ctx.Err() == nil {
-		s.log.Warn("vault login failed", "error", err, "refused", isRefused, "again_in", wait.Round(time.Millisecond))
+	if s.ctx.Err() == nil && isNews {
+		again := wait.Round(time.Millisecond).String()
+		if isHeld {
+			again = "when the credential has changed, or much later"
+		}
+		s.log.Warn("vault login failed", "error", err, "refused", isRefused, "again", again)
 	}
 }
 
