@@ -49,7 +49,7 @@ func CheckCredentialsPath(path string) error {
 // Credentials reads the fields client_id, client_secret and (optional)
 // client_secret_next of a KV v2 secret, such as secret/hubspot-apps/hbdev.
 // Vault says how much of the path is the mount. Errors wrap
-// [ErrBadCredentials] or [connection.ErrUnavailable].
+// [ErrBadCredentials], [connection.ErrDenied] or [connection.ErrUnavailable].
 func (s *Store) Credentials(ctx context.Context, path string) (Credentials, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
@@ -68,11 +68,12 @@ func (s *Store) credentials(ctx context.Context, path string) (Credentials, erro
 	if err != nil {
 		return Credentials{}, err
 	}
+	s.credentialMounts.Store(path, mount)
 	rest, ok := strings.CutPrefix(path, mount+"/")
 	if !ok {
 		return Credentials{}, fmt.Errorf("%w: the path ends at the mount", ErrBadCredentials)
 	}
-	got, err := s.get(ctx, mount, rest)
+	got, err := s.get(ctx, mount, rest, credentialsRule(mount, rest))
 	switch {
 	case errors.Is(err, connection.ErrNotFound):
 		return Credentials{}, fmt.Errorf("%w: there is no secret at the path", ErrBadCredentials)

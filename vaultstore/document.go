@@ -79,7 +79,13 @@ func (s *Store) documentPath(ctx context.Context, name, text string) (string, er
 	if err != nil {
 		return "", err
 	}
-	return path, s.checkMount(ctx)
+	err = s.checkMount(ctx)
+	if errors.Is(err, errNoAccess) {
+		// It stays ErrUnavailable: what was ordered must not be lifted
+		// because nothing at all can be read.
+		s.complaint.say(err)
+	}
+	return path, err
 }
 
 // permitted is call for what the policy of a login may not allow, and is
@@ -95,11 +101,14 @@ func (s *Store) permitted(ctx context.Context, do func(*api.Client) (*api.KVSecr
 		got, err := ask(ctx, s.client, func() (*api.KVSecret, error) { return do(s.client.as(g.token)) })
 		switch {
 		case err == nil || errors.Is(err, connection.ErrNotFound):
+			if attempt > 0 {
+				s.session.helped()
+			}
 			return got, err
 		case statusOf(err) != http.StatusForbidden:
 			return nil, unavailable(err)
 		case attempt > 0:
-			return nil, s.denied()
+			return nil, s.paths.documentRule().denied()
 		}
 		if err := s.verifyMount(ctx); err != nil {
 			return nil, err
@@ -108,12 +117,7 @@ func (s *Store) permitted(ctx context.Context, do func(*api.Client) (*api.KVSecr
 		case err != nil:
 			return nil, err
 		case now.number == g.number:
-			return nil, s.denied()
+			return nil, s.paths.documentRule().denied()
 		}
 	}
-}
-
-func (s *Store) denied() error {
-	return fmt.Errorf(`%w: vault answered 403; add to the login's policy: path "%s/data/%s/control/*" { capabilities = ["create", "read", "update"] }`,
-		connection.ErrDenied, s.config.Mount, s.config.Path)
 }

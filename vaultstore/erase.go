@@ -31,11 +31,11 @@ func (s *Store) erase(ctx context.Context, key connection.Key, keep uint64) erro
 	if err != nil {
 		return err
 	}
-	old, err := s.versionsBefore(ctx, path, keep)
+	old, err := s.versionsBefore(ctx, path, s.paths.metadataRule(key.App), keep)
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	_, err = call(ctx, s, func(v *api.Client) (struct{}, error) {
+	_, err = call(ctx, s, s.paths.destroyRule(key.App), func(v *api.Client) (struct{}, error) {
 		return struct{}{}, v.KVv2(s.config.Mount).Destroy(ctx, path, old)
 	})
 	return err
@@ -44,8 +44,8 @@ func (s *Store) erase(ctx context.Context, key connection.Key, keep uint64) erro
 // versionsBefore returns the versions that still have content. They are asked
 // for, because Vault makes a storage write of each number that it is told to
 // destroy, and how many it keeps is the mount's affair.
-func (s *Store) versionsBefore(ctx context.Context, path string, keep uint64) ([]int, error) {
-	all, err := call(ctx, s, func(v *api.Client) ([]api.KVVersionMetadata, error) {
+func (s *Store) versionsBefore(ctx context.Context, path string, under rule, keep uint64) ([]int, error) {
+	all, err := call(ctx, s, under, func(v *api.Client) ([]api.KVVersionMetadata, error) {
 		return v.KVv2(s.config.Mount).GetVersionsAsList(ctx, path)
 	})
 	if errors.Is(err, connection.ErrNotFound) {

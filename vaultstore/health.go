@@ -3,15 +3,39 @@ package vaultstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
+// Needs is what a store is used for, as far as its login needs rights for it:
+// see examples/vault/sidecar.hcl.
+type Needs struct {
+	// Apps are the names of the apps whose connections are kept. Nil means
+	// those that the store was asked for so far.
+	Apps []string
+	// Credentials are the paths that [Store.Credentials] is called with. Nil
+	// means those that it was called with so far.
+	Credentials []string
+	// Documents says that the documents of [connection.DocumentStore] are
+	// needed as well, and not used only where the policy allows it.
+	Documents bool
+}
+
+// Need tells the store what it is used for. The last word counts; before the
+// first, it is the zero Needs. It may be called at any time.
+func (s *Store) Need(n Needs) { s.needs.Store(&n) }
+
 // Health reports why the store cannot do its work now, or nil: Vault down or
-// sealed, the login refused, the mount wrong. It asks Vault, and waits no
-// longer than Config.Timeout. It may be called at any time; its errors wrap
-// [connection.ErrUnavailable].
+// sealed, the login refused, the mount wrong; these errors wrap
+// [connection.ErrUnavailable]. A login that lacks rights for what the store
+// is used for ([Store.Need]) is an error that names them and wraps
+// [connection.ErrDenied]. It asks Vault, for the rights at most every few
+// seconds, and waits no longer than Config.Timeout. It may be called at any
+// time.
 func (s *Store) Health(ctx context.Context) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
@@ -21,8 +45,95 @@ func (s *Store) Health(ctx context.Context) error {
 	if err := s.client.health(ctx); err != nil {
 		return unavailable(err)
 	}
+	rules := s.rules()
 	// It goes through the login, and so finds out about a dead one.
-	return s.verifyMount(ctx)
+	if err := s.verifyMount(ctx); err != nil {
+		return s.explained(ctx, err, rules)
+	}
+	credentials, err := s.credentialsRules(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.complaint.about(s.permits(ctx, append(rules, credentials...)))
+	if err == nil {
+		s.complaint.allWell()
+	}
+	return err
+}
+
+// CanSave reports why a connection of key could not be stored now, or nil. It
+// is for whoever is about to do something for it that cannot be done again,
+// and costs next to nothing: what the login may do is asked for at most twice
+// a minute. Errors wrap [connection.ErrDenied] or [connection.ErrUnavailable].
+func (s *Store) CanSave(ctx context.Context, key connection.Key) error {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	err := s.client.breaker.allow()
+	if err == nil {
+		_, err = s.id(ctx, key)
+	}
+	if err == nil {
+		err = s.complaint.about(s.permits(ctx, s.saveRules(key.App)))
+	}
+	if err != nil {
+		return fmt.Errorf("checking that connection can be saved: %w", err)
+	}
+	return nil
+}
+
+// rules are those that the store's use needs, without the credentials'.
+func (s *Store) rules() []rule {
+	var n Needs
+	if known := s.needs.Load(); known != nil {
+		n = *known
+	}
+	if n.Apps == nil {
+		s.idKeys.Range(func(app, _ any) bool {
+			n.Apps = append(n.Apps, app.(string))
+			return true
+		})
+	}
+	var rules []rule
+	for _, app := range n.Apps {
+		if appName.MatchString(app) {
+			rules = append(rules, s.appRules(app)...)
+		}
+	}
+	if n.Documents {
+		rules = append(rules, s.paths.documentRule())
+	}
+	return rules
+}
+
+// credentialsRules are those of the credentials' paths. Vault is asked once
+// how much of a path is the mount.
+func (s *Store) credentialsRules(ctx context.Context) ([]rule, error) {
+	var paths []string
+	if known := s.needs.Load(); known != nil {
+		paths = known.Credentials
+	}
+	if paths == nil {
+		s.credentialMounts.Range(func(path, _ any) bool {
+			paths = append(paths, path.(string))
+			return true
+		})
+	}
+	var rules []rule
+	for _, path := range paths {
+		mount, ok := s.credentialMounts.Load(path)
+		if !ok && CheckCredentialsPath(path) == nil {
+			found, err := s.mountOf(ctx, path)
+			if err != nil {
+				return nil, fmt.Errorf("checking mount of credentials: %w", err)
+			}
+			mount = found
+			s.credentialMounts.Store(path, found)
+		}
+		if name, ok := mount.(string); ok {
+			rules = append(rules, credentialsRule(name, strings.TrimPrefix(path, name+"/")))
+		}
+	}
+	return rules, nil
 }
 
 // health asks sys/health, outside the breaker. The statuses are those of

@@ -31,18 +31,18 @@ func (s *Store) id(ctx context.Context, key connection.Key) (string, error) {
 // idKey returns the app's id key, which is made by whoever needs it first and
 // never changes.
 func (s *Store) idKey(ctx context.Context, app string) ([]byte, error) {
-	if err := s.checkMount(ctx); err != nil {
-		return nil, err
-	}
-	if known, ok := s.idKeys.Load(app); ok {
-		return known.([]byte), nil
-	}
 	path, err := s.paths.idKey(app)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkMount(ctx); err != nil {
+		return nil, s.explained(ctx, err, s.saveRules(app))
+	}
+	if known, ok := s.idKeys.Load(app); ok {
+		return known.([]byte), nil
+	}
 	made, err := s.shared(ctx, "id key of "+app, func(ctx context.Context) (any, error) {
-		key, err := s.fetchIDKey(ctx, path)
+		key, err := s.fetchIDKey(ctx, path, s.paths.idKeyRule(app))
 		if err != nil {
 			return nil, fmt.Errorf("reading the app's id key: %w", err)
 		}
@@ -55,8 +55,8 @@ func (s *Store) idKey(ctx context.Context, app string) ([]byte, error) {
 	return made.([]byte), nil
 }
 
-func (s *Store) fetchIDKey(ctx context.Context, path string) ([]byte, error) {
-	key, err := s.readIDKey(ctx, path)
+func (s *Store) fetchIDKey(ctx context.Context, path string, under rule) ([]byte, error) {
+	key, err := s.readIDKey(ctx, path, under)
 	if !errors.Is(err, connection.ErrNotFound) {
 		return key, err
 	}
@@ -64,14 +64,14 @@ func (s *Store) fetchIDKey(ctx context.Context, path string) ([]byte, error) {
 	// It cannot fail: crypto/rand ends the program if it does.
 	_, _ = rand.Read(key)
 	fields := map[string]string{idKeyField: base64.StdEncoding.EncodeToString(key)}
-	_, written := s.write(ctx, path, fields, 0)
+	_, written := s.write(ctx, path, under, fields, 0)
 	if written != nil && !errors.Is(written, connection.ErrConflict) && !errors.Is(written, errDenied) {
 		return nil, written
 	}
 	// Whatever stands there counts, not what was sent. Somebody who was
 	// faster makes the write a conflict, or denied to a policy that allows
 	// to create and not to update.
-	key, err = s.readIDKey(ctx, path)
+	key, err = s.readIDKey(ctx, path, under)
 	if !errors.Is(err, connection.ErrNotFound) {
 		return key, err
 	}
@@ -81,8 +81,8 @@ func (s *Store) fetchIDKey(ctx context.Context, path string) ([]byte, error) {
 	return nil, unavailable(errors.New("it is gone right after it was made"))
 }
 
-func (s *Store) readIDKey(ctx context.Context, path string) ([]byte, error) {
-	got, err := s.get(ctx, s.config.Mount, path)
+func (s *Store) readIDKey(ctx context.Context, path string, under rule) ([]byte, error) {
+	got, err := s.get(ctx, s.config.Mount, path, under)
 	switch {
 	case errors.Is(err, connection.ErrCorrupt):
 		return nil, unavailable(err)

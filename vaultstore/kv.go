@@ -34,10 +34,10 @@ func fieldsOf(got *api.KVSecret) (map[string]string, error) {
 }
 
 // get reads the newest version of a secret. Its errors wrap ErrNotFound if
-// there never was one, ErrCorrupt if Vault lost it, and ErrUnavailable. A
-// deleted one is no error and has no Data.
-func (s *Store) get(ctx context.Context, mount, path string) (*api.KVSecret, error) {
-	return s.gotten(call(ctx, s, s.getting(ctx, mount, path)))
+// there never was one, ErrCorrupt if Vault lost it, ErrDenied and
+// ErrUnavailable. A deleted one is no error and has no Data.
+func (s *Store) get(ctx context.Context, mount, path string, under rule) (*api.KVSecret, error) {
+	return s.gotten(call(ctx, s, under, s.getting(ctx, mount, path)))
 }
 
 // getting is the call of get.
@@ -70,7 +70,7 @@ func (s *Store) read(ctx context.Context, app, id string) (connection.Versioned,
 	if err != nil {
 		return connection.Versioned{}, err
 	}
-	got, err := s.get(ctx, s.config.Mount, path)
+	got, err := s.get(ctx, s.config.Mount, path, s.paths.recordRule(app))
 	if err != nil {
 		return connection.Versioned{}, err
 	}
@@ -93,8 +93,8 @@ func (s *Store) read(ctx context.Context, app, id string) (connection.Versioned,
 }
 
 // write saves fields as the version after based and returns that.
-func (s *Store) write(ctx context.Context, path string, fields map[string]string, based uint64) (uint64, error) {
-	return s.written(call(ctx, s, s.putting(ctx, path, fields, based)))
+func (s *Store) write(ctx context.Context, path string, under rule, fields map[string]string, based uint64) (uint64, error) {
+	return s.written(call(ctx, s, under, s.putting(ctx, path, fields, based)))
 }
 
 // putting is the call of write.

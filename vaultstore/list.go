@@ -104,7 +104,7 @@ func (s *Store) walk(ctx context.Context, app, after string) (*walker, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := s.names(ctx, path)
+	names, err := s.names(ctx, path, s.paths.metadataRule(app))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (w *walker) fill(ctx context.Context) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		names, err := w.store.names(ctx, path)
+		names, err := w.store.names(ctx, path, w.store.paths.metadataRule(w.app))
 		if err != nil {
 			return false, err
 		}
@@ -147,10 +147,10 @@ func (w *walker) take(n int) []string {
 }
 
 // names lists a folder, sorted. One that does not exist is empty.
-func (s *Store) names(ctx context.Context, path string) ([]string, error) {
+func (s *Store) names(ctx context.Context, path string, under rule) ([]string, error) {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	got, err := call(ctx, s, func(v *api.Client) (*api.Secret, error) {
+	got, err := call(ctx, s, under, func(v *api.Client) (*api.Secret, error) {
 		return v.Logical().ListWithContext(ctx, s.config.Mount+"/metadata/"+path)
 	})
 	if err != nil || got == nil {

@@ -16,7 +16,7 @@ import (
 )
 
 // errDenied is a 403 that another login did not change.
-var errDenied = errors.New("vault answered 403: permission denied; the login's policy does not allow this (see examples/vault)")
+var errDenied = fmt.Errorf("%w: vault answered 403", connection.ErrDenied)
 
 // Store keeps connections in Vault. It implements [connection.Store] and is
 // safe for concurrent use. Use [New]; the zero value is of no use.
@@ -32,6 +32,11 @@ type Store struct {
 	mountGood atomic.Bool
 	idKeys    sync.Map // app name to []byte
 	flights   singleflight.Group
+	rights    rights
+	needs     atomic.Pointer[Needs]
+	// credentialMounts has the mounts of paths of credentials, by path.
+	credentialMounts sync.Map
+	complaint        *complaint
 }
 
 var _ connection.Store = (*Store)(nil)
@@ -50,11 +55,12 @@ func New(c Config) (*Store, error) {
 	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	s := &Store{
-		config: c,
-		paths:  paths{mount: c.Mount, prefix: c.Path},
-		client: client,
-		ctx:    ctx,
-		stop:   func() { stop(errClosed) },
+		config:    c,
+		paths:     paths{mount: c.Mount, prefix: c.Path},
+		client:    client,
+		complaint: &complaint{log: c.Logger},
+		ctx:       ctx,
+		stop:      func() { stop(errClosed) },
 	}
 	client.breaker = &breaker{log: c.Logger, probe: client.health, ctx: ctx, wg: &s.wg}
 	s.session = newSession(ctx, &s.wg, client, c.Auth.method(), c.Logger)
@@ -134,7 +140,7 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) (ui
 	if err != nil {
 		return 0, err
 	}
-	return s.write(ctx, path, r.Encode(), based)
+	return s.write(ctx, path, s.paths.recordRule(r.App), r.Encode(), based)
 }
 
 // ID implements [connection.Store]: 32 hex digits.
@@ -153,9 +159,10 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeoutCause(ctx, s.config.Timeout, errTimeout)
 }
 
-// call makes a call with the login's token, once more with another token if
-// that is refused. Its errors are ErrNotFound or wrap ErrUnavailable.
-func call[T any](ctx context.Context, s *Store, do func(*api.Client) (T, error)) (T, error) {
+// call makes a call that a rule allows with the login's token, once more with
+// another token if that is refused. Its errors are ErrNotFound or wrap
+// ErrDenied or ErrUnavailable.
+func call[T any](ctx context.Context, s *Store, under rule, do func(*api.Client) (T, error)) (T, error) {
 	var none T
 	g, err := s.session.current(ctx)
 	if err != nil {
@@ -165,6 +172,7 @@ func call[T any](ctx context.Context, s *Store, do func(*api.Client) (T, error))
 		got, err := ask(ctx, s.client, func() (T, error) { return do(s.client.as(g.token)) })
 		switch {
 		case err == nil || errors.Is(err, connection.ErrNotFound):
+			s.rights.saw(under, false)
 			if attempt > 0 {
 				s.session.helped()
 			}
@@ -172,12 +180,25 @@ func call[T any](ctx context.Context, s *Store, do func(*api.Client) (T, error))
 		case statusOf(err) != http.StatusForbidden:
 			return none, unavailable(err)
 		case attempt > 0:
-			return none, unavailable(errDenied)
+			return none, s.refused(under)
 		}
-		if g, err = s.session.replace(ctx, g); err != nil {
+		switch g, err = s.session.replace(ctx, g); {
+		case errors.Is(err, errDenied):
+			return none, s.refused(under)
+		case err != nil:
 			return none, unavailable(err)
 		}
 	}
+}
+
+// refused notes that the login's policy does not have a rule.
+func (s *Store) refused(under rule) error {
+	err := under.denied()
+	if under.path != "" {
+		s.rights.saw(under, true)
+		s.complaint.say(err)
+	}
+	return err
 }
 
 // shared runs action for all callers that want it at the same time, on no

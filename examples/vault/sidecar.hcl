@@ -32,3 +32,9 @@ path "secret/data/hubspot/control/*" {
 path "secret/data/hubspot-apps/hbdev" {
   capabilities = ["read"]
 }
+
+# Asking what this login may do, for /hubspot/ready and before an install.
+# Vault's policy "default" allows it as well.
+path "sys/capabilities-self" {
+  capabilities = ["update"]
+}
