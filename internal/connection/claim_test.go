@@ -234,14 +234,22 @@ func TestDeadGrantIsReadAgainFirst(t *testing.T) {
 	})
 }
 
+// TestStoreOutage has a store that does not answer, and one whose policy lets
+// nothing be read or written any more: those who are connected notice neither.
 func TestStoreOutage(t *testing.T) {
-	down := fmt.Errorf("reading: %w", connection.ErrUnavailable)
+	for name, kind := range map[string]error{"unavailable": connection.ErrUnavailable, "denied": connection.ErrDenied} {
+		t.Run(name, func(t *testing.T) { testStoreOutage(t, kind) })
+	}
+}
+
+func testStoreOutage(t *testing.T, kind error) {
+	down := fmt.Errorf("reading: %w", kind)
 	t.Run("known connections go on and are written down later", func(t *testing.T) {
 		in(t, func(t *testing.T, b *bench) {
 			b.want(t, "acme", "first-r1")
 			b.store.failWith(down)
 			b.useFor(t, "acme", 3*time.Hour, 30*time.Second)
-			b.wantErr(t, "stranger", connection.ErrUnavailable)
+			b.wantErr(t, "stranger", kind)
 			if b.events.count(connection.EventWritePending) == 0 {
 				t.Error("nothing said that tokens are in memory only")
 			}
@@ -263,7 +271,7 @@ func TestStoreOutage(t *testing.T) {
 			before := b.provider.count()
 			b.store.failWith(down)
 			for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(time.Minute) {
-				if _, err := b.Token(t.Context(), "acme"); err != nil && !errors.Is(err, connection.ErrUnavailable) {
+				if _, err := b.Token(t.Context(), "acme"); err != nil && !errors.Is(err, kind) {
 					t.Fatalf("Token() = %v", err)
 				}
 			}

@@ -9,7 +9,8 @@ import (
 )
 
 // ErrDenied means that the store works, and that its own policy does not let
-// this process read or write the document.
+// this process do what was asked. Trying again does not help; somebody has to
+// change the policy. An error that wraps it does not wrap ErrUnavailable.
 var ErrDenied = errors.New("connection store does not permit it")
 
 // DocumentStore is what a [Store] may be beside: the keeper of a few small

@@ -49,7 +49,8 @@ func (m *Manager) StateUsed(ctx context.Context, user, nonce string) (bool, erro
 
 // Connect stores the grant of an install, new or again, and uses up its
 // state by the same write. Errors wrap ErrStateUsed, ErrPortalChange,
-// ErrUnavailable or ErrCorrupt; after any of them nothing has changed.
+// ErrUnavailable, ErrDenied or ErrCorrupt; after any of them nothing has
+// changed.
 func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error) {
 	for {
 		stored, err := m.config.Store.Load(ctx, m.key(install.User))
@@ -163,8 +164,8 @@ func (m *Manager) sharesPortal(r Record) bool {
 // users of one portal can, the grant is not revoked.
 //
 // Errors wrap ErrNotConnected, ErrAppMisconfigured, ErrTokenUnavailable
-// (HubSpot did not answer), ErrUnavailable or ErrCorrupt; until the grant is
-// revoked nothing has changed, after that the call can be repeated.
+// (HubSpot did not answer), ErrUnavailable, ErrDenied or ErrCorrupt; until the
+// grant is revoked nothing has changed, after that the call can be repeated.
 func (m *Manager) Disconnect(ctx context.Context, user string) error {
 	revoked := false
 	for {

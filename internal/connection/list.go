@@ -37,7 +37,7 @@ func (r Record) summary() Summary {
 }
 
 // Get returns the connection of user as the store has it. Errors wrap
-// ErrNotConnected, ErrUnavailable or ErrCorrupt.
+// ErrNotConnected, ErrUnavailable, ErrDenied or ErrCorrupt.
 func (m *Manager) Get(ctx context.Context, user string) (Summary, error) {
 	stored, err := m.config.Store.Load(ctx, m.key(user))
 	switch {

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
-// Errors of the [Manager]. Those of the store, [ErrUnavailable] and
-// [ErrCorrupt], come through it as they are.
+// Errors of the [Manager]. Those of the store, [ErrUnavailable], [ErrDenied]
+// and [ErrCorrupt], come through it as they are.
 var (
 	// ErrNotConnected means that the user has no connection, or no longer.
 	ErrNotConnected = errors.New("user is not connected")

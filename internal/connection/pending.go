@@ -161,8 +161,9 @@ func (m *Manager) writeBehind(e *entry) {
 // outagePoll is how often a connection in use looks whether the store is back.
 const outagePoll = 15 * time.Second
 
-// withoutStore goes on with what is in memory when the store gives no
-// answer. A token about to expire is refreshed without a claim rather than
+// withoutStore goes on with what is in memory when the store gives no answer,
+// or does not let this process read or write: a policy that was lost serves
+// as an outage does. A token about to expire is refreshed without a claim rather than
 // failing callers, unless a grant of the app was seen to rotate its refresh
 // token: a second process doing the same would then end it for good.
 func (m *Manager) withoutStore(e *entry, cause error) error {

@@ -62,7 +62,7 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return m.adoptMissing(e)
-	case errors.Is(err, ErrUnavailable):
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrDenied):
 		return m.withoutStore(e, err)
 	case err != nil:
 		return fmt.Errorf("loading connection: %w", err)

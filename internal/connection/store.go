@@ -6,7 +6,7 @@ import (
 )
 
 // Errors that a [Store] returns, wrapped with what it was doing. See also
-// [ErrCorrupt].
+// [ErrCorrupt] and [ErrDenied].
 var (
 	// ErrNotFound means that the store was asked and has no record for the key.
 	ErrNotFound = errors.New("connection not found")
@@ -42,12 +42,13 @@ type Page struct {
 // store's own timeout, or earlier when ctx ends.
 type Store interface {
 	// Load returns the newest record of key, or an error that wraps
-	// ErrNotFound, ErrCorrupt or ErrUnavailable.
+	// ErrNotFound, ErrCorrupt, ErrDenied or ErrUnavailable.
 	Load(ctx context.Context, key Key) (Versioned, error)
 
 	// Save writes r as the version after based if the stored version still
 	// is based, and returns the new version. A based of 0 means that there
-	// must be no record yet. Errors wrap ErrConflict or ErrUnavailable.
+	// must be no record yet. Errors wrap ErrConflict, ErrDenied or
+	// ErrUnavailable.
 	Save(ctx context.Context, r Record, based uint64) (uint64, error)
 
 	// Erase destroys the content of every stored version of key that is
@@ -57,7 +58,7 @@ type Store interface {
 	// List returns up to limit records of app, tombstones included, in a
 	// stable order, from the one after the cursor; the empty cursor is the
 	// start. Records that cannot be read (ErrCorrupt) are left out.
-	// Errors wrap ErrBadCursor or ErrUnavailable.
+	// Errors wrap ErrBadCursor, ErrDenied or ErrUnavailable.
 	List(ctx context.Context, app, cursor string, limit int) (Page, error)
 
 	// ID returns the opaque, stable identifier of key: lowercase hex that

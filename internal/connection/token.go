@@ -26,7 +26,7 @@ const (
 // shared by all who wait and goes on when they leave.
 //
 // Errors wrap ErrNotConnected, ErrReauthRequired, ErrTokenUnavailable,
-// ErrAppMisconfigured, ErrUnavailable or ErrCorrupt, or are ctx's.
+// ErrAppMisconfigured, ErrUnavailable, ErrDenied or ErrCorrupt, or are ctx's.
 func (m *Manager) Token(ctx context.Context, user string) (Token, error) {
 	now := time.Now()
 	if e := m.cache.get(user); e != nil {
