@@ -85,7 +85,7 @@ func TestSecondSecretIsTriedOnlyForTheSecret(t *testing.T) {
 		"status only":       {400, `{"status":"BAD_CLIENT_SECRET"}`, 2, misconfigured},
 		"unknown client id": {400, `{"error":"invalid_client","status":"BAD_CLIENT_ID"}`, 1, misconfigured},
 		"dead grant":        {400, `{"error":"invalid_grant","status":"BAD_REFRESH_TOKEN"}`, 1, dead},
-		"other fault":       {400, `{"status":"BAD_SCOPES"}`, 1, misconfigured},
+		"other fault":       {400, `{"status":"BAD_SCOPES"}`, 1, connection},
 		"down":              {503, ``, 1, transient},
 		"down, odd body":    {503, badSecret, 1, transient},
 	}

@@ -1,14 +1,13 @@
 package hubspot
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,17 +21,24 @@ type Class int
 
 const (
 	// ClassTransient is a fault that time may cure: 429, 5xx, timeouts,
-	// broken answers. It says nothing about the grant or the app.
+	// broken answers, and refusals that are not HubSpot's (see
+	// [TokenError.InBetween]). It says nothing about the grant or the app.
 	ClassTransient Class = iota
 	// ClassDeadGrant means that HubSpot no longer honours the refresh
 	// token: the user has to install the app again.
 	ClassDeadGrant
-	// ClassMisconfigured means that HubSpot does not accept the app or the
-	// request. It says nothing about any grant.
+	// ClassMisconfigured means that HubSpot does not accept the app's own
+	// credentials or its redirect URI, and says so in these words. It says
+	// nothing about any grant.
 	ClassMisconfigured
 	// ClassBadCode means that the authorization code of an Exchange was
 	// refused: used, expired, or of another request.
 	ClassBadCode
+	// ClassConnection means that HubSpot refuses this one request in words
+	// that speak neither of the app nor of a dead grant: an account that is
+	// looked for in the wrong data centre, say. It is the trouble of this
+	// connection alone, for as long as others are well.
+	ClassConnection
 )
 
 // String returns a word for logs and metrics.
@@ -44,35 +50,16 @@ func (c Class) String() string {
 		return "misconfigured"
 	case ClassBadCode:
 		return "bad_code"
+	case ClassConnection:
+		return "connection"
 	default:
 		return "transient"
 	}
 }
 
-// Words of the token endpoint's error bodies: RFC 6749 5.2 for "error",
-// HubSpot's own for "status".
-const (
-	codeInvalidGrant       = "invalid_grant"
-	codeInvalidClient      = "invalid_client"
-	codeUnauthorizedClient = "unauthorized_client"
-	codeAccessDenied       = "access_denied"
-
-	statusBadRefreshToken = "BAD_REFRESH_TOKEN"
-	statusBadHub          = "BAD_HUB"
-	statusBadClientID     = "BAD_CLIENT_ID"
-	statusBadClientSecret = "BAD_CLIENT_SECRET"
-	statusBadClientPrefix = "BAD_CLIENT_"
-	statusBadRedirectURI  = "BAD_REDIRECT_URI"
-
-	statusBadAuthCode      = "BAD_AUTH_CODE"
-	statusExpiredAuthCode  = "EXPIRED_AUTH_CODE"
-	statusMismatchRedirect = "MISMATCH_REDIRECT_URI_AUTH_CODE"
-	statusBadCodeVerifier  = "BAD_CODE_VERIFIER"
-)
-
 // TokenError is a refusal of the token endpoint, or the lack of an answer.
 // Its text holds nothing that came from the other side but words of a fixed
-// shape, so it may be logged.
+// shape and, for a [ClassConnection], a cleaned message, so it may be logged.
 type TokenError struct {
 	Class Class
 	// HTTPStatus is that of the answer; 0 if there was none.
@@ -83,6 +70,21 @@ type TokenError struct {
 	// Status is HubSpot's "status" of the body, if it has the shape of one:
 	// upper-case letters and underscores.
 	Status string
+	// Category is HubSpot's "category" of the body, in the same shape.
+	Category string
+	// Hublet is HubSpot's "correctHublet": the data centre in which it says
+	// the account is, as in eu1.
+	Hublet string
+	// Message is what a refusal of [ClassConnection] said, as plain ASCII of
+	// some 200 bytes at most, with "***" in place of everything that could
+	// be a token or a secret. It is empty for other classes.
+	Message string
+	// InBetween says that the refusal has none of HubSpot's or OAuth's words:
+	// it comes from something in between, HubSpot's edge or an egress proxy.
+	InBetween bool
+	// Migrating says that HubSpot is moving the account to another data
+	// centre, which passes.
+	Migrating bool
 	// RetryAfter is how long HubSpot asked to wait; 0 if it did not.
 	RetryAfter time.Duration
 
@@ -92,19 +94,42 @@ type TokenError struct {
 
 // Error says what HubSpot answered in its own words, where these are safe.
 func (e *TokenError) Error() string {
-	parts := make([]string, 0, 4)
+	parts := make([]string, 0, 7)
 	if e.HTTPStatus != 0 {
 		parts = append(parts, "HTTP "+strconv.Itoa(e.HTTPStatus))
 	}
-	for _, part := range []string{e.Code, e.Status, e.detail} {
+	for _, part := range []string{e.Code, e.Status, e.Category, e.detail} {
 		if part != "" {
 			parts = append(parts, part)
 		}
+	}
+	if e.Hublet != "" {
+		parts = append(parts, "correctHublet "+e.Hublet)
+	}
+	if e.Message != "" {
+		parts = append(parts, strconv.Quote(e.Message))
 	}
 	if len(parts) == 0 {
 		parts = append(parts, "no answer")
 	}
 	return fmt.Sprintf("calling HubSpot's token endpoint: %s (%s)", strings.Join(parts, ", "), e.Class)
+}
+
+// Reason names the refusal in one word of ASCII letters, digits and
+// underscores: HubSpot's own, where there is one. It is for logs and stored
+// reasons; as HubSpot can make up new words, it is no label for a metric.
+func (e *TokenError) Reason() string {
+	switch {
+	case e.InBetween:
+		return "in_between"
+	case e.Migrating:
+		return "account_migrating"
+	case e.Hublet != "" || e.HTTPStatus == statusWrongHublet:
+		return "wrong_hublet"
+	case e.HTTPStatus == 0 && e.Class == ClassTransient:
+		return "no_answer"
+	}
+	return cmp.Or(e.Status, e.Code, e.Category, e.Class.String())
 }
 
 // Unwrap returns the transport or context error behind e, or nil. It is for
@@ -131,7 +156,7 @@ func brokenAnswer(detail string) error {
 // tokenError turns what x/oauth2 or net/http returned into a TokenError.
 func (c *Client) tokenError(ctx context.Context, op operation, call *call, err error) error {
 	if re, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return c.refusal(op, re)
+		return c.refusal(op, re, call.sent)
 	}
 	te := &TokenError{Class: ClassTransient, HTTPStatus: call.status}
 	switch {
@@ -171,86 +196,6 @@ func describeTransport(err error) string {
 func isType[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
-}
-
-var (
-	codeShape   = regexp.MustCompile(`^[a-z][a-z_]{1,47}$`)
-	statusShape = regexp.MustCompile(`^[A-Z][A-Z_]{1,47}$`)
-)
-
-func (c *Client) refusal(op operation, re *oauth2.RetrieveError) error {
-	var body struct {
-		Error  any `json:"error"`
-		Status any `json:"status"`
-	}
-	// A body that is not JSON leaves both empty, and the HTTP status decides.
-	_ = json.Unmarshal(re.Body, &body)
-	te := &TokenError{
-		HTTPStatus: re.Response.StatusCode,
-		Code:       word(body.Error, codeShape),
-		Status:     word(body.Status, statusShape),
-		RetryAfter: retryAfter(re.Response.Header, c.now()),
-	}
-	te.Class = classOf(op, te)
-	return te
-}
-
-func word(v any, shape *regexp.Regexp) string {
-	s, _ := v.(string)
-	if !shape.MatchString(s) {
-		return ""
-	}
-	return s
-}
-
-// classOf is the table of failure classes. What speaks against the app wins
-// over what speaks against the grant: forgetting a good grant costs a
-// customer, an alarm too many costs a look.
-func classOf(op operation, te *TokenError) Class {
-	switch {
-	case transientStatus(te.HTTPStatus):
-		return ClassTransient
-	case refusesApp(te):
-		return ClassMisconfigured
-	case op == opExchange && refusesCode(te):
-		return ClassBadCode
-	case op != opExchange && refusesGrant(te):
-		return ClassDeadGrant
-	default:
-		return ClassMisconfigured
-	}
-}
-
-func refusesApp(te *TokenError) bool {
-	return te.Code == codeInvalidClient || te.Code == codeUnauthorizedClient ||
-		te.Status == statusBadRedirectURI || strings.HasPrefix(te.Status, statusBadClientPrefix)
-}
-
-func refusesGrant(te *TokenError) bool {
-	return te.Code == codeInvalidGrant || te.Code == codeAccessDenied ||
-		te.Status == statusBadRefreshToken || te.Status == statusBadHub
-}
-
-func refusesCode(te *TokenError) bool {
-	switch te.Status {
-	case statusBadAuthCode, statusExpiredAuthCode, statusMismatchRedirect, statusBadCodeVerifier:
-		return true
-	}
-	return refusesGrant(te)
-}
-
-// transientStatus holds the answers that speak neither of the app nor of a
-// grant: everything that is not a plain 4xx, and those 4xx that ask to come
-// back (423 and 477 are HubSpot's lock and data-centre migration). A
-// permanent redirect means that the endpoint is set wrongly.
-func transientStatus(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusPermanentRedirect:
-		return false
-	case http.StatusRequestTimeout, http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests, 477:
-		return true
-	}
-	return status < 400 || status > 499
 }
 
 // maxRetryAfter bounds what is believed: HubSpot speaks of up to 24 hours

@@ -2,6 +2,7 @@ package hubspot_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,13 @@ const (
 	dead          = hubspot.ClassDeadGrant
 	misconfigured = hubspot.ClassMisconfigured
 	badCode       = hubspot.ClassBadCode
+	connection    = hubspot.ClassConnection
 )
 
+// Only words that name the app speak against the app. What HubSpot refuses in
+// other words was held against the app too until it was seen that one account
+// can be refused so, for its data centre say, which stopped all others; what
+// has no such words is not HubSpot's and speaks of nobody.
 func TestFailureClasses(t *testing.T) {
 	tests := map[string]struct {
 		status   int
@@ -39,10 +45,10 @@ func TestFailureClasses(t *testing.T) {
 		"deleted portal, status only":  {400, `{"status":"BAD_HUB","message":"missing or unknown hub id"}`, dead, badCode},
 		"deleted portal with 403":      {403, `{"error":"access_denied"}`, dead, badCode},
 		"bad code":                     {400, `{"status":"BAD_AUTH_CODE","message":"missing or unknown auth code","error":"invalid_grant"}`, dead, badCode},
-		"bad code, old body":           {400, `{"status":"BAD_AUTH_CODE","message":"missing or unknown auth code"}`, misconfigured, badCode},
-		"expired code":                 {400, `{"status":"EXPIRED_AUTH_CODE","message":"expired"}`, misconfigured, badCode},
-		"code of another redirect":     {400, `{"status":"MISMATCH_REDIRECT_URI_AUTH_CODE","message":"m"}`, misconfigured, badCode},
-		"bad verifier":                 {400, `{"status":"BAD_CODE_VERIFIER","message":"m","error":"invalid_request"}`, misconfigured, badCode},
+		"bad code, old body":           {400, `{"status":"BAD_AUTH_CODE","message":"missing or unknown auth code"}`, connection, badCode},
+		"expired code":                 {400, `{"status":"EXPIRED_AUTH_CODE","message":"expired"}`, connection, badCode},
+		"code of another redirect":     {400, `{"status":"MISMATCH_REDIRECT_URI_AUTH_CODE","message":"m"}`, connection, badCode},
+		"bad verifier":                 {400, `{"status":"BAD_CODE_VERIFIER","message":"m","error":"invalid_request"}`, connection, badCode},
 		"bad redirect URI":             {400, `{"status":"BAD_REDIRECT_URI","message":"m"}`, misconfigured, misconfigured},
 		"bad redirect URI as grant":    {400, `{"status":"BAD_REDIRECT_URI","error":"invalid_grant"}`, misconfigured, misconfigured},
 		"bad client id":                {400, `{"status":"BAD_CLIENT_ID","message":"missing or unknown client id","error":"invalid_client"}`, misconfigured, misconfigured},
@@ -52,14 +58,29 @@ func TestFailureClasses(t *testing.T) {
 		"unauthorized client":          {400, `{"error":"unauthorized_client"}`, misconfigured, misconfigured},
 		"client beats grant":           {400, `{"error":"invalid_grant","status":"BAD_CLIENT_SECRET"}`, misconfigured, misconfigured},
 		"error beats status":           {400, `{"error":"invalid_client","status":"BAD_REFRESH_TOKEN"}`, misconfigured, misconfigured},
-		"bad grant type":               {400, `{"status":"BAD_GRANT_TYPE","error":"unsupported_grant_type"}`, misconfigured, misconfigured},
-		"bad scopes":                   {400, `{"status":"BAD_SCOPES"}`, misconfigured, misconfigured},
-		"client credentials":           {400, `{"status":"USER_LEVEL_CLIENT_CREDENTIALS_NOT_SUPPORTED"}`, misconfigured, misconfigured},
-		"400 without a body":           {400, ``, misconfigured, misconfigured},
-		"400 of other types":           {400, `{"error":{"a":1},"status":7}`, misconfigured, misconfigured},
-		"401 in API shape":             {401, `{"status":"error","message":"m","category":"INVALID_AUTHENTICATION"}`, misconfigured, misconfigured},
-		"403 of the edge":              {403, `<html>maintenance</html>`, misconfigured, misconfigured},
-		"404":                          {404, `<html>maintenance</html>`, misconfigured, misconfigured},
+		"bad grant type":               {400, `{"status":"BAD_GRANT_TYPE","error":"unsupported_grant_type"}`, connection, connection},
+		"bad scopes":                   {400, `{"status":"BAD_SCOPES"}`, connection, connection},
+		"client credentials":           {400, `{"status":"USER_LEVEL_CLIENT_CREDENTIALS_NOT_SUPPORTED"}`, connection, connection},
+		"400 without a body":           {400, ``, transient, transient},
+		"400 of other types":           {400, `{"error":{"a":1},"status":7}`, transient, transient},
+		"401 in API shape":             {401, `{"status":"error","message":"m","category":"INVALID_AUTHENTICATION"}`, connection, connection},
+		"403 of the edge":              {403, `<html>maintenance</html>`, transient, transient},
+		"404":                          {404, `<html>maintenance</html>`, transient, transient},
+		"wrong hublet":                 {400, `{"message":"Hub 5865761 is unknown to this Hublet","correctHublet":"eu1"}`, connection, connection},
+		"wrong hublet with 488":        {488, `{"status":"error","message":"Hub 5865761 is unknown to this Hublet, but it appears to exist in Hublet eu1","correlationId":"c0","correctHublet":"eu1"}`, connection, connection},
+		"wrong hublet, no dead grant":  {488, `{"error":"invalid_grant","correctHublet":"eu1"}`, connection, connection},
+		"no hublet has it":             {488, `{"message":"Hub 1 is unknown to this Hublet and does not appear to exist in any other Hublet"}`, connection, connection},
+		"488 without a body":           {488, ``, connection, connection},
+		"a bare message":               {400, `{"message":"no"}`, connection, connection},
+		"unknown OAuth word":           {400, `{"error":"invalid_request"}`, connection, connection},
+		"migration with 400":           {400, `{"message":"Migration in progress and the portal is not available for access."}`, transient, transient},
+		"migration that blames others": {403, `{"status":"BAD_HUB","error":"invalid_client","message":"migration in progress"}`, transient, transient},
+		"403 of a gateway":             {403, `{"message":"Forbidden"}`, transient, transient},
+		"401 without words":            {401, ``, transient, transient},
+		"407":                          {407, `{"error":"invalid_client"}`, transient, transient},
+		"413":                          {413, `<html>maintenance</html>`, transient, transient},
+		"451":                          {451, ``, transient, transient},
+		"302 of a captive portal":      {302, ``, transient, transient},
 		"408":                          {408, ``, transient, transient},
 		"423":                          {423, `{"status":"error"}`, transient, transient},
 		"425":                          {425, ``, transient, transient},
@@ -111,6 +132,73 @@ func TestErrorText(t *testing.T) {
 	}
 	if (&hubspot.TokenError{}).Error() == "" {
 		t.Error("the zero TokenError says nothing")
+	}
+}
+
+func TestRefusalsAreCalledWhatTheyAre(t *testing.T) {
+	tests := map[string]struct {
+		status int
+		body   string
+		text   string
+		reason string
+	}{
+		"HTML":          {403, `<html>maintenance</html>`, "HTTP 403, not an answer of HubSpot's token endpoint: something in between refuses, HubSpot's edge or an egress proxy (transient)", "in_between"},
+		"empty":         {451, ``, "HTTP 451, not an answer of HubSpot's token endpoint: something in between refuses, HubSpot's edge or an egress proxy (transient)", "in_between"},
+		"proxy":         {407, `{"status":"BAD_CLIENT_ID"}`, "HTTP 407, BAD_CLIENT_ID, not an answer of HubSpot's token endpoint: something in between refuses, HubSpot's edge or an egress proxy (transient)", "in_between"},
+		"migration":     {400, `{"message":"Migration in progress and the portal is not available for access."}`, "HTTP 400, HubSpot is moving the account to another data centre (transient)", "account_migrating"},
+		"migration 477": {477, ``, "HTTP 477, HubSpot is moving the account to another data centre (transient)", "account_migrating"},
+		"wrong hublet":  {400, `{"message":"Hub 5865761 is unknown to this Hublet","correctHublet":"eu1"}`, `HTTP 400, correctHublet eu1, "Hub 5865761 is unknown to this Hublet" (connection)`, "wrong_hublet"},
+		"488":           {488, ``, "HTTP 488 (connection)", "wrong_hublet"},
+		"odd hublet":    {400, `{"message":"m","correctHublet":"evil.example"}`, `HTTP 400, "m" (connection)`, "connection"},
+		"API shape":     {401, `{"status":"error","message":"No, thanks.","category":"INVALID_AUTHENTICATION"}`, `HTTP 401, INVALID_AUTHENTICATION, "No, thanks." (connection)`, "INVALID_AUTHENTICATION"},
+		"status":        {400, `{"error":"invalid_scope","error_description":"Wrong!","status":"BAD_SCOPES"}`, `HTTP 400, invalid_scope, BAD_SCOPES, "Wrong!" (connection)`, "BAD_SCOPES"},
+		"app":           {400, badSecret, "HTTP 400, invalid_client, BAD_CLIENT_SECRET (misconfigured)", "BAD_CLIENT_SECRET"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := serve(t, answer(tt.status, tt.body))
+			_, err := e.client().Refresh(t.Context(), secret.New(refreshToken))
+			te, ok := errors.AsType[*hubspot.TokenError](err)
+			if !ok {
+				t.Fatalf("error %T %v, want a TokenError", err, err)
+			}
+			if want := "calling HubSpot's token endpoint: " + tt.text; err.Error() != want {
+				t.Errorf("error = %q\n   want %q", err, want)
+			}
+			if te.Reason() != tt.reason {
+				t.Errorf("Reason() = %q, want %q", te.Reason(), tt.reason)
+			}
+			checkText(t, err)
+		})
+	}
+}
+
+func TestMessagesAreCleaned(t *testing.T) {
+	const short = "hunter" // a secret that looks like a word
+	tests := map[string]struct{ said, kept string }{
+		"plain":         {"Hub 5865761 isn't in (this) Hublet: eu1!", "Hub 5865761 isn't in (this) Hublet: eu1!"},
+		"tokens":        {"token " + refreshToken + " and " + accessToken + " of " + clientSecret, "token *** and *** of ***"},
+		"short secret":  {"the token " + short + ", quoted '" + short + "'", "the token *** quoted ***"},
+		"control bytes": {"a\u001b[2J b\nc\u0000d\u2028e \u00e4", "*** b *** e ***"},
+		"addresses":     {"ask alex@example.com at https://evil.example/x?token=1", "ask *** at ***"},
+		"too long":      {strings.Repeat("word ", 60), strings.TrimSpace(strings.Repeat("word ", 40)) + " ..."},
+		"one long word": {strings.Repeat("a", 9000), "***"},
+		"spaces":        {"   ", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(map[string]string{"status": "BAD_SCOPES", "message": tt.said})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := serve(t, answer(400, string(body)))
+			_, err = e.client().Refresh(t.Context(), secret.New(short))
+			te, ok := errors.AsType[*hubspot.TokenError](err)
+			if !ok || te.Message != tt.kept {
+				t.Errorf("error = %#v\nwant the message %q", err, tt.kept)
+			}
+			checkText(t, err)
+		})
 	}
 }
 

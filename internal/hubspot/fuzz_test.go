@@ -25,6 +25,7 @@ func FuzzTokenAnswer(f *testing.F) {
 	f.Add(400, []byte(`{"error":"invalid_grant","status":"BAD_REFRESH_TOKEN"}`), "1")
 	f.Add(400, []byte(badSecret), "Mon, 23 Nov 2026 12:00:00 GMT")
 	f.Add(503, []byte("<html>"), "120")
+	f.Add(400, []byte(`{"message":"Hub 5 is unknown to this Hublet","correctHublet":"eu1"}`), "")
 	f.Fuzz(func(t *testing.T, status int, body []byte, retryAfter string) {
 		client := &hubspot.Client{
 			HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -26,7 +26,7 @@ func (c *Client) revoke(ctx context.Context, clientID string, clientSecret, refr
 		return misconfigured("the revoke endpoint is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	call := c.newCall()
+	call := c.newCall(refreshToken, clientSecret)
 	resp, err := call.client.Do(req)
 	if err != nil {
 		return c.tokenError(ctx, opRevoke, call, err)

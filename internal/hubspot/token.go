@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,8 @@ func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, er
 	if verifier != "" {
 		options = append(options, oauth2.VerifierOption(verifier))
 	}
-	grant, err := c.grant(ctx, opExchange, func(ctx context.Context, config *oauth2.Config) (*oauth2.Token, error) {
+	sent := []secret.Text{secret.New(code), secret.New(verifier)}
+	grant, err := c.grant(ctx, opExchange, sent, func(ctx context.Context, config *oauth2.Config) (*oauth2.Token, error) {
 		return config.Exchange(ctx, code, options...)
 	})
 	if err != nil {
@@ -66,7 +68,7 @@ func (c *Client) Refresh(ctx context.Context, refreshToken secret.Text) (Grant, 
 		// HubSpot was not asked: this speaks neither of the app nor of a grant.
 		return Grant{}, errors.New("refreshing access token: there is no refresh token")
 	}
-	return c.grant(ctx, opRefresh, func(ctx context.Context, config *oauth2.Config) (*oauth2.Token, error) {
+	return c.grant(ctx, opRefresh, []secret.Text{refreshToken}, func(ctx context.Context, config *oauth2.Config) (*oauth2.Token, error) {
 		return config.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken.Reveal()}).Token()
 	})
 }
@@ -81,11 +83,12 @@ const (
 
 type retrieveFunc func(context.Context, *oauth2.Config) (*oauth2.Token, error)
 
-// grant asks the token endpoint through x/oauth2 and judges the answer.
-func (c *Client) grant(ctx context.Context, op operation, retrieve retrieveFunc) (Grant, error) {
+// grant asks the token endpoint through x/oauth2 and judges the answer. sent
+// are the secrets of the request beside the client's.
+func (c *Client) grant(ctx context.Context, op operation, sent []secret.Text, retrieve retrieveFunc) (Grant, error) {
 	var grant Grant
 	err := c.authenticate(ctx, func(clientID string, clientSecret secret.Text) error {
-		call := c.newCall()
+		call := c.newCall(append(slices.Clone(sent), clientSecret)...)
 		token, err := retrieve(context.WithValue(ctx, oauth2.HTTPClient, call.client), c.config(clientID, clientSecret))
 		if err != nil {
 			return c.tokenError(ctx, op, call, err)

@@ -261,14 +261,16 @@ func checkText(t *testing.T, err error) {
 	}
 }
 
+// A permanent redirect was held against the app's configuration once. It is
+// nothing that HubSpot's token endpoint answers, as little as a 404.
 func TestRedirectIsNotFollowed(t *testing.T) {
 	other := serve(t, answer(200, goodAnswer))
 	for status, want := range map[int]hubspot.Class{
-		301: hubspot.ClassMisconfigured,
+		301: hubspot.ClassTransient,
 		302: hubspot.ClassTransient,
 		303: hubspot.ClassTransient,
 		307: hubspot.ClassTransient,
-		308: hubspot.ClassMisconfigured,
+		308: hubspot.ClassTransient,
 	} {
 		e := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL+r.URL.Path, status)
@@ -299,7 +301,7 @@ func TestRevoke(t *testing.T) {
 		"already revoked":    {status: 400, body: `{"error":"invalid_grant","status":"BAD_REFRESH_TOKEN"}`},
 		"portal deleted":     {status: 400, body: `{"status":"BAD_HUB","message":"missing or unknown hub id","error":"access_denied"}`},
 		"wrong client":       {status: 400, body: `{"error":"invalid_client","status":"BAD_CLIENT_SECRET"}`, fails: true, class: hubspot.ClassMisconfigured},
-		"endpoint not there": {status: 404, body: `<html>`, fails: true, class: hubspot.ClassMisconfigured},
+		"endpoint not there": {status: 404, body: `<html>`, fails: true, class: hubspot.ClassTransient},
 		"HubSpot down":       {status: 503, fails: true, class: hubspot.ClassTransient},
 	}
 	for name, tt := range tests {

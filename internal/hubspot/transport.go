@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 // maxAnswerSize caps an answer of the token endpoint; good ones are below
@@ -16,17 +18,20 @@ const defaultTimeout = 15 * time.Second
 type call struct {
 	client *http.Client
 	base   http.RoundTripper
+	// sent are the secrets of the request.
+	sent []secret.Text
 	// status is that of the answer, 0 as long as there is none.
 	status int
 }
 
 // newCall prepares a client for a single request from the configured one.
-func (c *Client) newCall() *call {
+// sent are the secrets that the request will carry.
+func (c *Client) newCall(sent ...secret.Text) *call {
 	client := http.Client{Timeout: defaultTimeout}
 	if c.HTTP != nil {
 		client = *c.HTTP
 	}
-	call := &call{base: client.Transport}
+	call := &call{base: client.Transport, sent: sent}
 	if call.base == nil {
 		call.base = http.DefaultTransport
 	}
