@@ -67,7 +67,7 @@ func (m *Manager) planNext(e *entry, v *view) {
 	if v.Status == StatusActive && v.refreshAt.Before(next) {
 		next = v.refreshAt
 	}
-	if floor := time.Now().Add(m.untilRetry(e)); next.Before(floor) {
+	if floor := time.Now().Add(m.untilRetry(e, nil)); next.Before(floor) {
 		next = floor
 	}
 	m.schedule.plan(e, next)

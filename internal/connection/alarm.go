@@ -10,8 +10,8 @@ import (
 type AlarmReason string
 
 const (
-	// AlarmMisconfigured: HubSpot refuses the app's own credentials or
-	// calls its requests malformed.
+	// AlarmMisconfigured: HubSpot refuses the app's own credentials or its
+	// redirect URI.
 	AlarmMisconfigured AlarmReason = "app_misconfigured"
 	// AlarmDeadGrants: so many grants were called dead at once that the
 	// fault is more likely ours or HubSpot's than the users'.
@@ -19,8 +19,6 @@ const (
 )
 
 const (
-	// probeEvery is how often a paused app tries one refresh.
-	probeEvery = 30 * time.Second
 	// deadWindow, deadMin and deadShare make the dead-grant alarm: more
 	// than deadMin connections, and more than one in deadShare of the
 	// refreshes, within the window.
@@ -35,9 +33,8 @@ const (
 // alarms keeps what concerns all connections of an app. It is safe for
 // concurrent use; requests that have a token do not touch it.
 type alarms struct {
-	mu sync.Mutex
-	// nextTry is when a paused app may try again; zero if it is not paused.
-	nextTry time.Time
+	mu    sync.Mutex
+	pause pause
 	// raised holds the alarms that last.
 	raised map[AlarmReason]time.Time
 	// refreshes are the times of successful refreshes within the window,
@@ -50,26 +47,24 @@ func newAlarms() *alarms {
 	return &alarms{raised: make(map[AlarmReason]time.Time), deaths: make(map[string]time.Time)}
 }
 
-// mayTry reports whether a refresh may be tried now. While the app is
-// paused, that is one every probeEvery.
-func (a *alarms) mayTry(now time.Time) bool {
+// admit returns nil if user may refresh now. While the app is paused, one
+// user may every probeEvery.
+func (a *alarms) admit(user string, now time.Time) *HeldBack {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.nextTry.IsZero() {
-		return true
+	wait := a.pause.admit(user, now)
+	if wait <= 0 {
+		return nil
 	}
-	if now.Before(a.nextTry) {
-		return false
-	}
-	a.nextTry = now.Add(probeEvery)
-	return true
+	return &HeldBack{Reason: HeldAppPaused, RetryAfter: wait, cause: a.pause.cause}
 }
 
-// misconfigured pauses the app. It reports whether the alarm is new.
-func (a *alarms) misconfigured(now time.Time) bool {
+// misconfigured pauses the app after user's refresh met cause. It reports
+// whether the alarm is new.
+func (a *alarms) misconfigured(user string, now time.Time, cause error) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.nextTry = now.Add(probeEvery)
+	a.pause.refuse(user, now, cause)
 	return a.raise(AlarmMisconfigured, now)
 }
 
@@ -91,7 +86,7 @@ func (a *alarms) dead(user string, now time.Time) (hold, raised bool) {
 func (a *alarms) succeeded(now time.Time) []AlarmReason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.nextTry = time.Time{}
+	a.pause = pause{}
 	a.refreshes = append(a.refreshes, now)
 	a.prune(now)
 	var over []AlarmReason

@@ -55,12 +55,13 @@ func (m *Manager) refreshPoint(r Record, draw float64) time.Time {
 	return r.IssuedAt.Add(time.Duration(float64(life) * (from + draw*(refreshUntil-from))))
 }
 
-// failed notes a refresh that failed for a passing reason, and when the next
-// one may be tried: not before Retry-After, if HubSpot gave one.
-func (m *Manager) failed(e *entry, retryAfter time.Duration) {
+// failed notes a refresh that cause has failed for a passing reason, and when
+// the next one may be tried: not before Retry-After, if HubSpot gave one.
+func (m *Manager) failed(e *entry, retryAfter time.Duration, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.failures++
+	e.failure = cause
 	e.retryAt = time.Now().Add(max(m.fullJitter(e.failures), retryAfter))
 }
 
@@ -68,13 +69,13 @@ func (m *Manager) failed(e *entry, retryAfter time.Duration) {
 func (e *entry) succeeded() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.failures, e.retryAt = 0, time.Time{}
+	e.failures, e.failure, e.retryAt = 0, nil, time.Time{}
 }
 
-// untilRetry is how long a failed connection is left alone: at least a
-// second, so that a job that fails for another reason does not spin.
-func (m *Manager) untilRetry(e *entry) time.Duration {
+// untilRetry is how long a connection is left alone whose last job met err: at
+// least a second, so that a job that fails for another reason does not spin.
+func (m *Manager) untilRetry(e *entry, err error) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return max(time.Until(e.retryAt), m.jitter(time.Second))
+	return max(time.Until(e.retryAt), heldFor(err)+m.jitter(time.Second))
 }

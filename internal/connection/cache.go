@@ -26,8 +26,9 @@ type entry struct {
 	// pending is what the store has yet to take, newest first hand.
 	pending *pendingWrite
 	// failures counts refreshes in a row that failed for passing reasons,
-	// and retryAt is when the next may be tried.
+	// failure is the last of them, and retryAt is when the next may be tried.
 	failures int
+	failure  error
 	retryAt  time.Time
 	// refused marks the access token that HubSpot refused although the clock
 	// called it valid, and forcedAt is when a refresh was last forced by

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -143,6 +144,12 @@ func (s *memStore) heal() {
 	s.fail = nil
 }
 
+// try is a refresh that was asked for.
+type try struct {
+	token string
+	at    time.Time
+}
+
 // provider is a token endpoint. Each refresh token has one successor; with
 // rotating set, using one ends it.
 type provider struct {
@@ -154,8 +161,12 @@ type provider struct {
 	refreshes int
 	revoked   []string
 	err       error
-	running   int
-	overlaps  int
+	// answers, if set, is asked before a refresh token is used; its grant, if
+	// it has an access token, or its error is the answer.
+	answers  func(token string) (hubspot.Grant, error)
+	tries    []try
+	running  int
+	overlaps int
 }
 
 func newProvider(valid ...string) *provider {
@@ -168,6 +179,7 @@ func newProvider(valid ...string) *provider {
 
 func (p *provider) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, error) {
 	p.mu.Lock()
+	p.tries = append(p.tries, try{token.Reveal(), time.Now()})
 	delay := p.delay
 	p.running++
 	if p.running > 1 {
@@ -189,6 +201,11 @@ func (p *provider) Refresh(ctx context.Context, token secret.Text) (hubspot.Gran
 	p.refreshes++
 	if p.err != nil {
 		return hubspot.Grant{}, p.err
+	}
+	if p.answers != nil {
+		if grant, err := p.answers(token.Reveal()); err != nil || !grant.AccessToken.IsZero() {
+			return grant, err
+		}
 	}
 	if !p.valid[token.Reveal()] {
 		return hubspot.Grant{}, deadGrant()
@@ -235,6 +252,17 @@ func (p *provider) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refreshes
+}
+
+// triesSince are the refresh tokens that were used since t, in order.
+func (p *provider) triesSince(t time.Time) []try {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.tries, func(x try) bool { return !x.at.Before(t) })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(p.tries[i:])
 }
 
 func deadGrant() error {

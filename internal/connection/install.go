@@ -144,7 +144,7 @@ func (m *Manager) connected(ctx context.Context, old, saved Versioned) {
 func (e *entry) drop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.pending, e.failures, e.retryAt = nil, 0, time.Time{}
+	e.pending, e.failures, e.failure, e.retryAt = nil, 0, nil, time.Time{}
 }
 
 // sharesPortal reports whether another user known to this process is

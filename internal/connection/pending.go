@@ -191,7 +191,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	begun := time.Now()
 	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
 	if err != nil {
-		m.failed(e, retryAfter(err))
+		m.failed(e, retryAfter(err), err)
 		m.emitFor(v.Record, Event{Kind: EventRefreshFailed, Err: err})
 		return errors.Join(ErrTokenUnavailable, cause, err)
 	}

@@ -88,18 +88,6 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 	return m.refreshClaimed(e, v)
 }
 
-// mayRefresh holds a refresh back while the app is paused or the connection
-// has to wait for its next try.
-func (m *Manager) mayRefresh(e *entry) error {
-	if !m.alarms.mayTry(time.Now()) {
-		return ErrAppMisconfigured
-	}
-	if wait := time.Until(e.retryTime()); wait > 0 {
-		return fmt.Errorf("%w: next try in %s", ErrTokenUnavailable, wait.Round(time.Second))
-	}
-	return nil
-}
-
 // refreshClaimed refreshes v by the claim protocol: claim with check-and-set,
 // ask HubSpot, write the result with check-and-set on the claim's version.
 func (m *Manager) refreshClaimed(e *entry, v *view) error {
@@ -177,14 +165,14 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 		return m.grantDead(e, tried, claimed, err)
 	case hubspot.ClassMisconfigured:
 		m.release(e, claimed)
-		if m.alarms.misconfigured(time.Now()) {
+		if m.alarms.misconfigured(e.user, time.Now(), err) {
 			m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmMisconfigured), Err: err})
 		}
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
 		return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
 	default:
 		m.release(e, claimed)
-		m.failed(e, retryAfter(err))
+		m.failed(e, retryAfter(err), err)
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, err)
 	}
@@ -196,7 +184,7 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause error) error {
 	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
 	if err != nil {
-		m.failed(e, 0)
+		m.failed(e, 0, err)
 		return fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
 	}
 	if !stored.RefreshToken.Equal(tried.RefreshToken) {
@@ -209,7 +197,7 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 	}
 	if hold {
 		m.release(e, claimed)
-		m.failed(e, deadHold)
+		m.failed(e, deadHold, cause)
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: cause})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
 	}
@@ -225,7 +213,7 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 		return errChanged
 	}
 	if err != nil {
-		m.failed(e, 0)
+		m.failed(e, 0, err)
 		return fmt.Errorf("%w: writing the dead grant down: %w", ErrTokenUnavailable, err)
 	}
 	m.adopt(e, saved)

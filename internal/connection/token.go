@@ -60,19 +60,25 @@ func (m *Manager) await(ctx context.Context, user string) (Token, error) {
 	return v.token(), nil
 }
 
-// update brings an entry up to date: one flight per connection, on a
-// context of its own, which the caller waits for as long as ctx allows. A
-// token that is usable makes its errors irrelevant.
+// update brings an entry up to date. A token that is usable makes its errors
+// irrelevant.
 func (m *Manager) update(ctx context.Context, e *entry) error {
+	err := m.join(ctx, e)
+	if e.view.Load().usable(time.Now()) {
+		return nil
+	}
+	return err
+}
+
+// join waits for the flight of a connection, which is started if there is
+// none, as long as ctx allows. The flight has a context of its own.
+func (m *Manager) join(ctx context.Context, e *entry) error {
 	flight := m.flights.DoChan(e.user, func() (any, error) {
 		defer m.work.add()()
 		return nil, m.fly(e)
 	})
 	select {
 	case result := <-flight:
-		if e.view.Load().usable(time.Now()) {
-			return nil
-		}
 		return result.Err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -186,9 +192,9 @@ func (m *Manager) runDue(e *entry) {
 	}
 	if e.usedSince(v.readAt) || (v.wantsRefresh(time.Now()) && e.usedSince(v.IssuedAt)) {
 		// The errors are events already; a success has planned the next job.
-		_ = m.update(m.ctx, e)
+		err := m.join(m.ctx, e)
 		if e.due.Load() == notDue && e.view.Load().usable(time.Now()) {
-			m.schedule.plan(e, time.Now().Add(m.untilRetry(e)))
+			m.schedule.plan(e, time.Now().Add(m.untilRetry(e, err)))
 		}
 		return
 	}
