@@ -23,6 +23,10 @@ func (m *Manager) adopt(e *entry, stored Versioned) *view {
 			}
 		}
 		if e.view.CompareAndSwap(old, fresh) {
+			if old != nil && old.IssuedAt.Before(stored.IssuedAt) {
+				// An install or another process was given new tokens.
+				m.troubleOver(e, stored.Record)
+			}
 			m.planNext(e, fresh)
 			m.keepCopy(e, stored)
 			return fresh

@@ -16,18 +16,24 @@ const (
 	// AlarmDeadGrants: so many grants were called dead at once that the
 	// fault is more likely ours or HubSpot's than the users'.
 	AlarmDeadGrants AlarmReason = "dead_grants"
+	// AlarmManyRefused: so many connections are refused at once for reasons
+	// that seemed their own that the fault is more likely ours or HubSpot's.
+	AlarmManyRefused AlarmReason = "many_refused"
 )
 
 const (
-	// deadWindow, deadMin and deadShare make the dead-grant alarm: more
-	// than deadMin connections, and more than one in deadShare of the
-	// refreshes, within the window.
+	// deadWindow, deadMin and deadShare make the alarms for many
+	// connections: more than deadMin of them, and more than one in deadShare
+	// of the refreshes, within the window.
 	deadWindow = 5 * time.Minute
 	deadMin    = 5
 	deadShare  = 5
 	// deadHold is how long a connection is left alone whose dead grant is
 	// held: longer than the window, so that held ones do not feed it.
 	deadHold = deadWindow + time.Minute
+	// aloneFor is how long after a refresh of another connection a refusal
+	// of the app is taken for that of one connection alone.
+	aloneFor = time.Hour
 )
 
 // alarms keeps what concerns all connections of an app. It is safe for
@@ -38,13 +44,24 @@ type alarms struct {
 	// raised holds the alarms that last.
 	raised map[AlarmReason]time.Time
 	// refreshes are the times of successful refreshes within the window,
-	// deaths the users whose grants were called dead, with the time.
+	// deaths the users whose grants were called dead and refusals those that
+	// were refused alone, with the time.
 	refreshes []time.Time
 	deaths    map[string]time.Time
+	refusals  map[string]time.Time
+	// alone are users to whom HubSpot refused the app while it took another
+	// user's refresh, the last of these at lastGood.
+	alone    map[string]bool
+	lastGood time.Time
 }
 
 func newAlarms() *alarms {
-	return &alarms{raised: make(map[AlarmReason]time.Time), deaths: make(map[string]time.Time)}
+	return &alarms{
+		raised:   make(map[AlarmReason]time.Time),
+		deaths:   make(map[string]time.Time),
+		refusals: make(map[string]time.Time),
+		alone:    make(map[string]bool),
+	}
 }
 
 // admit returns nil if user may refresh now. While the app is paused, one
@@ -59,13 +76,35 @@ func (a *alarms) admit(user string, now time.Time) *HeldBack {
 	return &HeldBack{Reason: HeldAppPaused, RetryAfter: wait, cause: a.pause.cause}
 }
 
-// misconfigured pauses the app after user's refresh met cause. It reports
-// whether the alarm is new.
-func (a *alarms) misconfigured(user string, now time.Time, cause error) bool {
+// misconfigured pauses the app after user's refresh met cause, and reports
+// whether that raised the alarm. It does neither, and reports alone, if the
+// app was refused to this user before while others were refreshed.
+func (a *alarms) misconfigured(user string, now time.Time, cause error) (alone, raised bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.pause.nextTry.IsZero() && a.alone[user] && now.Sub(a.lastGood) < aloneFor {
+		return true, false
+	}
 	a.pause.refuse(user, now, cause)
-	return a.raise(AlarmMisconfigured, now)
+	return false, a.raise(AlarmMisconfigured, now)
+}
+
+// refused counts a connection that is refused alone. It reports whether that
+// raised the alarm for many.
+func (a *alarms) refused(user string, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusals[user] = now
+	a.prune(now)
+	return a.many(a.refusals) && a.raise(AlarmManyRefused, now)
+}
+
+// relieved forgets that user was refused.
+func (a *alarms) relieved(user string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.refusals, user)
+	delete(a.alone, user)
 }
 
 // dead counts a grant that was called dead. It reports whether its status is
@@ -75,23 +114,29 @@ func (a *alarms) dead(user string, now time.Time) (hold, raised bool) {
 	defer a.mu.Unlock()
 	a.deaths[user] = now
 	a.prune(now)
-	if !a.manyDead() {
+	if !a.many(a.deaths) {
 		return false, false
 	}
 	return true, a.raise(AlarmDeadGrants, now)
 }
 
-// succeeded counts a refresh that worked, which ends a pause. It returns the
-// alarms that are over.
-func (a *alarms) succeeded(now time.Time) []AlarmReason {
+// succeeded counts a refresh of user that worked, which ends a pause. It
+// returns the alarms that are over.
+func (a *alarms) succeeded(user string, now time.Time) []AlarmReason {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.pause = pause{}
+	for other, probe := range a.pause.probes {
+		if probe.refused {
+			a.alone[other] = true
+		}
+	}
+	delete(a.alone, user)
+	a.pause, a.lastGood = pause{}, now
 	a.refreshes = append(a.refreshes, now)
 	a.prune(now)
 	var over []AlarmReason
 	for reason := range a.raised {
-		if reason == AlarmMisconfigured || !a.manyDead() {
+		if !a.lasts(reason) {
 			delete(a.raised, reason)
 			over = append(over, reason)
 		}
@@ -99,9 +144,23 @@ func (a *alarms) succeeded(now time.Time) []AlarmReason {
 	return over
 }
 
-func (a *alarms) manyDead() bool {
-	deaths := len(a.deaths)
-	return deaths > deadMin && deaths*deadShare > deaths+len(a.refreshes)
+// lasts reports whether there is still reason for an alarm after a refresh
+// that worked.
+func (a *alarms) lasts(reason AlarmReason) bool {
+	switch reason {
+	case AlarmDeadGrants:
+		return a.many(a.deaths)
+	case AlarmManyRefused:
+		return a.many(a.refusals)
+	default:
+		return false
+	}
+}
+
+// many reports whether so many users are affected that it concerns the app.
+func (a *alarms) many(users map[string]time.Time) bool {
+	n := len(users)
+	return n > deadMin && n*deadShare > n+len(a.refreshes)
 }
 
 func (a *alarms) raise(reason AlarmReason, now time.Time) bool {
@@ -119,11 +178,9 @@ func (a *alarms) prune(now time.Time) {
 		kept++
 	}
 	a.refreshes = a.refreshes[kept:]
-	for user, at := range a.deaths {
-		if at.Before(start) {
-			delete(a.deaths, user)
-		}
-	}
+	old := func(_ string, at time.Time) bool { return at.Before(start) }
+	maps.DeleteFunc(a.deaths, old)
+	maps.DeleteFunc(a.refusals, old)
 }
 
 // Alarms returns the app's alarms that last, with the time since when.

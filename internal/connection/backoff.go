@@ -5,16 +5,16 @@ import "time"
 const (
 	backoffBase = 500 * time.Millisecond
 	backoffMax  = 30 * time.Second
+	// troubleBackoffMax is for a connection that HubSpot refuses and will
+	// refuse again: many of them must not use up the quota of the others.
+	troubleBackoffMax = 2 * time.Minute
 )
 
 // fullJitter returns a random wait before try n (from 1): anything up to
-// backoffBase doubled with each try, and backoffMax at most. A server that
-// fails sees its clients come back spread out.
-func (m *Manager) fullJitter(n int) time.Duration {
-	ceiling := backoffMax
-	if n < 8 {
-		ceiling = min(backoffBase<<(n-1), backoffMax)
-	}
+// backoffBase doubled with each try, and limit at most. A server that fails
+// sees its clients come back spread out.
+func (m *Manager) fullJitter(n int, limit time.Duration) time.Duration {
+	ceiling := min(backoffBase<<min(n-1, 16), limit)
 	return m.config.Random(ceiling) + time.Millisecond
 }
 
@@ -56,13 +56,14 @@ func (m *Manager) refreshPoint(r Record, draw float64) time.Time {
 }
 
 // failed notes a refresh that cause has failed for a passing reason, and when
-// the next one may be tried: not before Retry-After, if HubSpot gave one.
-func (m *Manager) failed(e *entry, retryAfter time.Duration, cause error) {
+// the next one may be tried: after a backoff of limit at most, and not before
+// Retry-After, if HubSpot gave one.
+func (m *Manager) failed(e *entry, limit, retryAfter time.Duration, cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.failures++
 	e.failure = cause
-	e.retryAt = time.Now().Add(max(m.fullJitter(e.failures), retryAfter))
+	e.retryAt = time.Now().Add(max(m.fullJitter(e.failures, limit), retryAfter))
 }
 
 // succeeded forgets earlier failures.

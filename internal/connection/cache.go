@@ -30,6 +30,7 @@ type entry struct {
 	failures int
 	failure  error
 	retryAt  time.Time
+	trouble  trouble
 	// refused marks the access token that HubSpot refused although the clock
 	// called it valid, and forcedAt is when a refresh was last forced by
 	// that. forcing is set while that refresh is under way.

@@ -14,8 +14,17 @@ const (
 	EventConnected EventKind = "connected"
 	// EventRefreshed: HubSpot gave a new access token; Duration is what that took.
 	EventRefreshed EventKind = "refreshed"
-	// EventRefreshFailed: a refresh gave no token; Err says why. It will be tried again.
+	// EventRefreshFailed: a refresh gave no token; Err says why, and Reason is
+	// [hubspot.TokenError.Reason] if HubSpot was asked. It will be tried again.
 	EventRefreshFailed EventKind = "refresh_failed"
+	// EventConnectionAlarm: HubSpot refuses this connection and says neither
+	// that its grant is dead nor that the app is wrong; Reason is HubSpot's
+	// word, Err has the rest. It is emitted once, until the alarm is cleared,
+	// and refreshes are tried again less and less often.
+	EventConnectionAlarm EventKind = "connection_alarm"
+	// EventConnectionAlarmCleared: the connection's alarm for Reason is over
+	// after Duration: it was refreshed, installed again or ended.
+	EventConnectionAlarmCleared EventKind = "connection_alarm_cleared"
 	// EventReauthRequired: the grant is dead; Reason says how that was known.
 	EventReauthRequired EventKind = "reauth_required"
 	// EventDisconnected: the connection was ended and its tokens destroyed.

@@ -289,6 +289,12 @@ func (r *recorder) Event(e connection.Event) {
 	r.events = append(r.events, e)
 }
 
+func (r *recorder) all() []connection.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}
+
 func (r *recorder) count(kind connection.EventKind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

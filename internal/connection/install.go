@@ -224,6 +224,7 @@ func tombstone(r Record) Record {
 func (m *Manager) forget(saved Versioned) {
 	e := m.cache.getOrAdd(saved.User)
 	e.drop()
+	m.troubleOver(e, saved.Record)
 	e.view.Store(&view{Versioned: saved, readAt: time.Now()})
 	m.keepCopy(e, saved)
 }

@@ -149,7 +149,7 @@ func (m *Manager) writeBehind(e *entry) {
 		defer done()
 		// Others wait for this write as long as the claim's lease: the waits
 		// stay short.
-		for try := 1; sleep(m.ctx, m.fullJitter(min(try, 4))); try++ {
+		for try := 1; sleep(m.ctx, m.fullJitter(min(try, 4), backoffMax)); try++ {
 			if m.flush(m.ctx, e) == nil {
 				m.emitFor(e.view.Load().Record, Event{Kind: EventWriteRecovered})
 				return
@@ -191,9 +191,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	begun := time.Now()
 	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
 	if err != nil {
-		m.failed(e, retryAfter(err), err)
-		m.emitFor(v.Record, Event{Kind: EventRefreshFailed, Err: err})
-		return errors.Join(ErrTokenUnavailable, cause, err)
+		return errors.Join(m.notRefreshed(e, v.Record, err), cause)
 	}
 	next := refreshed(v.Record, grant, begun)
 	m.keep(e, next, Versioned{Version: v.Version}, v.RefreshToken)

@@ -152,30 +152,50 @@ func refreshed(r Record, grant hubspot.Grant, asked time.Time) Record {
 
 func (m *Manager) refreshSucceeded(e *entry, r Record, took time.Duration) {
 	e.succeeded()
+	m.troubleOver(e, r)
 	m.emitFor(r, Event{Kind: EventRefreshed, Duration: took})
-	for _, reason := range m.alarms.succeeded(time.Now()) {
+	for _, reason := range m.alarms.succeeded(e.user, time.Now()) {
 		m.emit(Event{Kind: EventAppAlarmCleared, Reason: string(reason)})
 	}
 }
 
 // refreshFailed does what the class of HubSpot's answer calls for.
 func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err error) error {
-	switch hubspot.Classify(err) {
-	case hubspot.ClassDeadGrant:
+	if hubspot.Classify(err) == hubspot.ClassDeadGrant {
 		return m.grantDead(e, tried, claimed, err)
+	}
+	err = m.notRefreshed(e, tried.Record, err)
+	m.release(e, claimed)
+	return err
+}
+
+// notRefreshed notes a refresh that gave no token and leaves the connection's
+// status as it is. It returns what callers are told.
+func (m *Manager) notRefreshed(e *entry, r Record, err error) error {
+	switch hubspot.Classify(err) {
+	case hubspot.ClassConnection:
+		return m.refused(e, r, failureReason(err), err)
 	case hubspot.ClassMisconfigured:
-		m.release(e, claimed)
-		if m.alarms.misconfigured(e.user, time.Now(), err) {
-			m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmMisconfigured), Err: err})
-		}
-		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
-		return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
+		return m.appRefused(e, r, err)
 	default:
-		m.release(e, claimed)
-		m.failed(e, retryAfter(err), err)
-		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: err})
+		m.failed(e, backoffMax, retryAfter(err), err)
+		m.emitFor(r, Event{Kind: EventRefreshFailed, Reason: failureReason(err), Err: err})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, err)
 	}
+}
+
+// appRefused pauses the app, unless HubSpot refuses it to this connection
+// only.
+func (m *Manager) appRefused(e *entry, r Record, err error) error {
+	alone, raised := m.alarms.misconfigured(e.user, time.Now(), err)
+	if alone {
+		return m.refused(e, r, failureReason(err), err)
+	}
+	if raised {
+		m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmMisconfigured), Err: err})
+	}
+	m.emitFor(r, Event{Kind: EventRefreshFailed, Reason: failureReason(err), Err: err})
+	return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
 }
 
 // grantDead ends a grant that HubSpot calls dead, unless the refused refresh
@@ -184,7 +204,7 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause error) error {
 	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
 	if err != nil {
-		m.failed(e, 0, err)
+		m.failed(e, backoffMax, 0, err)
 		return fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
 	}
 	if !stored.RefreshToken.Equal(tried.RefreshToken) {
@@ -197,8 +217,8 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 	}
 	if hold {
 		m.release(e, claimed)
-		m.failed(e, deadHold, cause)
-		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Err: cause})
+		m.failed(e, backoffMax, deadHold, cause)
+		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Reason: failureReason(cause), Err: cause})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
 	}
 	next := stored.Record
@@ -213,10 +233,11 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 		return errChanged
 	}
 	if err != nil {
-		m.failed(e, 0, err)
+		m.failed(e, backoffMax, 0, err)
 		return fmt.Errorf("%w: writing the dead grant down: %w", ErrTokenUnavailable, err)
 	}
 	m.adopt(e, saved)
+	m.troubleOver(e, next)
 	m.emitFor(next, Event{Kind: EventReauthRequired, Reason: next.Reason, Err: cause})
 	return ErrReauthRequired
 }

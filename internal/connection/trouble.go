@@ -1,0 +1,81 @@
+package connection
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+)
+
+// trouble is what HubSpot holds against one connection and no other. The
+// zero value is none.
+type trouble struct {
+	reason string
+	// since is when it was seen first.
+	since time.Time
+}
+
+// refused does what a refusal of one connection calls for: it waits longer
+// and longer, has an alarm of its own, and keeps its status. Others go on; if
+// many are refused, the app has an alarm too.
+func (m *Manager) refused(e *entry, r Record, reason string, cause error) error {
+	m.failed(e, troubleBackoffMax, retryAfter(cause), cause)
+	m.emitFor(r, Event{Kind: EventRefreshFailed, Reason: reason, Err: cause})
+	if e.troubled(reason) {
+		m.emitFor(r, Event{Kind: EventConnectionAlarm, Reason: reason, Err: cause})
+	}
+	if m.alarms.refused(e.user, time.Now()) {
+		m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmManyRefused), Err: cause})
+	}
+	return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
+}
+
+// troubled notes the trouble of a connection. It reports whether that is new.
+func (e *entry) troubled(reason string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	isNew := e.trouble.since.IsZero()
+	if isNew {
+		e.trouble.since = time.Now()
+	}
+	e.trouble.reason = reason
+	return isNew
+}
+
+// troubleOver ends the trouble of the connection that r is of, if it had any.
+func (m *Manager) troubleOver(e *entry, r Record) {
+	e.mu.Lock()
+	over := e.trouble
+	e.trouble = trouble{}
+	e.mu.Unlock()
+	if over.since.IsZero() {
+		return
+	}
+	m.alarms.relieved(e.user)
+	m.emitFor(r, Event{Kind: EventConnectionAlarmCleared, Reason: over.reason, Duration: time.Since(over.since)})
+}
+
+// Troubled counts the connections in memory that HubSpot refuses for a reason
+// of their own: see [EventConnectionAlarm]. It looks at each of them.
+func (m *Manager) Troubled() int {
+	n := 0
+	m.cache.each(func(e *entry, _ *view) bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.trouble.since.IsZero() {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// failureReason is HubSpot's word for a refresh that failed; empty if it was
+// not HubSpot's token endpoint that failed.
+func failureReason(err error) string {
+	if refusal, ok := errors.AsType[*hubspot.TokenError](err); ok {
+		return refusal.Reason()
+	}
+	return ""
+}
