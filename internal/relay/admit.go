@@ -143,7 +143,7 @@ func (c *Call) readTarget() error {
 	if user, err = c.relay.User.Find(r); err != nil {
 		return apierror.Bad(err)
 	}
-	return c.named(settingText(c.relay.User), user)
+	return c.named(c.relay.setting, user)
 }
 
 // named notes the user that one source names. All that name one have to agree.

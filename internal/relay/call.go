@@ -66,6 +66,9 @@ type Call struct {
 	informing sync.Mutex
 	waiting   bool
 
+	// values are of headers that the answer gets.
+	values [2]string
+
 	answer answer
 	guard  guard
 }

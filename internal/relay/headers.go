@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,13 +101,29 @@ func receive(res *http.Response) error {
 		}
 	}
 	c.relocate(out)
-	if !strings.Contains(strings.Join(out["Cache-Control"], ","), "no-store") {
-		out["Vary"] = append(out["Vary"][:len(out["Vary"]):len(out["Vary"])], c.relay.vary)
+	c.relay.addVary(out)
+	res.Header = nil
+	if contentType := out["Content-Type"]; len(contentType) > 0 && strings.HasPrefix(contentType[0], "text/event-stream") {
+		// The proxy does not hold back event streams, if it is told of them.
+		res.Header = http.Header{"Content-Type": contentType}
+		delete(out, "Content-Type")
 	}
-	// The proxy looks for event streams, which it does not hold back.
-	res.Header = http.Header{"Content-Type": out["Content-Type"]}
-	delete(out, "Content-Type")
 	return nil
+}
+
+// addVary says what chooses user and caller, where HubSpot lets the answer be
+// kept: the same address is another customer's for another.
+func (r *Relay) addVary(header http.Header) {
+	for _, value := range header["Cache-Control"] {
+		if strings.Contains(value, "no-store") {
+			return
+		}
+	}
+	if len(header["Vary"]) == 0 {
+		header["Vary"] = r.vary
+		return
+	}
+	header["Vary"] = append(slices.Clip(header["Vary"]), r.vary...)
 }
 
 // relocate puts a relative Location below the path prefix that names the user.
@@ -130,9 +147,15 @@ func (c *Call) outerPrefix() string {
 // describe adds to an answer whose it is and how it came about.
 func (c *Call) describe(header http.Header) {
 	if c.token.HubID != 0 {
-		header[headerPortal] = []string{strconv.FormatInt(c.token.HubID, 10)}
+		c.values[0] = strconv.FormatInt(c.token.HubID, 10)
+		header[headerPortal] = c.values[0:1:1]
 	}
-	header[headerProxyStatus] = append(header[headerProxyStatus], receivedStatus(c.received, c.tries))
+	c.values[1] = receivedStatus(c.received, c.tries)
+	if others := header[headerProxyStatus]; len(others) > 0 {
+		header[headerProxyStatus] = append(slices.Clip(others), c.values[1])
+	} else {
+		header[headerProxyStatus] = c.values[1:2:2]
+	}
 }
 
 // receivedStatus is the Proxy-Status of an answer that came from HubSpot

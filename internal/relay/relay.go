@@ -74,13 +74,15 @@ type Relay struct {
 	// anyone is the caller of a request that Open lets in.
 	anyone *access.Caller
 	logs   admission.LogLimit
-	// vary names what chooses user and caller.
-	vary string
+	// vary names what chooses user and caller, and setting what the setting
+	// user is, in errors.
+	vary    []string
+	setting string
 }
 
 // New makes a Relay.
 func New(c Config) (*Relay, error) {
-	r := &Relay{Config: c, anyone: access.Open(), vary: varyOn(c.User)}
+	r := &Relay{Config: c, anyone: access.Open(), vary: []string{varyOn(c.User)}, setting: settingText(c.User)}
 	if r.MaxWait == 0 {
 		r.MaxWait = DefaultMaxWait
 	}
