@@ -10,8 +10,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // What other servers make of a request target. The models share no code with
@@ -36,9 +34,36 @@ func goModel(target string) []string {
 // decoded path.
 func caddyModel(decoded string) []string {
 	return []string{
-		caddyhttp.CleanPath(decoded, true), caddyhttp.CleanPath(decoded, false),
-		"/" + strings.TrimPrefix(caddyhttp.SanitizedPathJoin("/", decoded), "/"),
+		cleanPath(decoded), cleanPathKeepingSlashes(decoded),
+		path.Clean("/" + decoded),
 	}
+}
+
+// cleanPath keeps a slash at the end.
+func cleanPath(p string) string {
+	cleaned := path.Clean(p)
+	if cleaned != "/" && strings.HasSuffix(p, "/") {
+		cleaned += "/"
+	}
+	return cleaned
+}
+
+// cleanPathKeepingSlashes has a byte between slashes that no path has.
+func cleanPathKeepingSlashes(p string) string {
+	var apart strings.Builder
+	for i, r := range p {
+		if r == '/' && i > 0 && p[i-1] == '/' {
+			apart.WriteByte(0xff)
+		}
+		apart.WriteRune(r)
+	}
+	return strings.ReplaceAll(cleanPath(apart.String()), "\xff", "")
+}
+
+// caddyMatches is Caddy's path matcher for a path and all below it.
+func caddyMatches(pattern, decoded string) bool {
+	p := cleanPath(strings.ToLower(decoded))
+	return p == pattern || strings.HasPrefix(p, pattern+"/")
 }
 
 // edgeModel is HubSpot's edge and what may stand behind it. Nobody outside
@@ -114,6 +139,13 @@ var (
 )
 
 func cutParameters(s string) string { return modelParameters.ReplaceAllString(s, "") }
+
+func hexDigit(c byte) byte {
+	if c |= 0x20; c >= 'a' {
+		return c - 'a' + 10
+	}
+	return c & 0x0f
+}
 
 func unhexed(escape string) byte { return byte(hexDigit(escape[1])<<4 | hexDigit(escape[2])) }
 

@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"bytes"
@@ -209,7 +209,7 @@ func (g generator) requestHeader(c *transparencyCase) []field {
 var answers = []field{
 	{"Content-Type", "application/json;charset=utf-8"}, {"Content-Type", "text/html"}, {"Content-Type", ""}, {"Server", "cloudflare"}, {"Date", "Sat, 01 Jan 2000 00:00:00 GMT"}, {"Set-Cookie", "__cf_bm=x; path=/"}, {"Set-Cookie", "a=b"},
 	{"X-HubSpot-RateLimit-Remaining", "109"}, {"X-HubSpot-Correlation-Id", "c"}, {"Location", "https://api.hubapi.com/other"}, {"Location", "/relative"}, {"ETag", `"x"`}, {"Vary", "origin"}, {"Vary", "Accept-Encoding"}, {"Via", "1.1 edge"}, {"Via", "1.1 Caddy"},
-	{"Proxy-Status", `edge; error="x"`}, {"X-Empty", ""}, {"X-Latin", "caf\xe9"}, {"x_under.dot", "x"}, {"Cache-Control", "max-age=5"}, {"Retry-After", "3"}, {"WWW-Authenticate", "Bearer"}, {"Access-Control-Allow-Origin", "*"}, {"Link", "</x>; rel=next"},
+	{"Proxy-Status", `edge; error="x"`}, {"X-Empty", ""}, {"X-Latin", "caf\xe9"}, {"x_under.dot", "x"}, {"Cache-Control", "max-age=5"}, {"Retry-After", "3"}, {"WWW-Authenticate", "Bearer"}, {"Access-Control-Allow-Origin", "*"}, {"Access-Control-Expose-Headers", "x"}, {"Strict-Transport-Security", "max-age=1"}, {"Clear-Site-Data", "*"}, {"Service-Worker-Allowed", "/"}, {"Cache-Control", "private, no-store"}, {"Link", "</x>; rel=next"},
 	{"Connection", "X-Hop"}, {"X-Hop", "x"}, {"Keep-Alive", "timeout=5"}, {"Alt-Svc", `h3=":443"`}, {"Pragma", "no-cache"}, {"X-Content-Type-Options", "nosniff"}, {"NEL", "{}"}, {"X-HubSpot-Portal", "1"}, {"Accept-Ranges", "bytes"}, {"Content-Disposition", "attachment"},
 }
 

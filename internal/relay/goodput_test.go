@@ -1,16 +1,22 @@
-package relay
+package relay_test
 
 import (
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 var fullGoodput = flag.Bool("goodput", false, "run TestGoodput with HubSpot's own quota of 110 in 10 s, which takes minutes")
@@ -33,53 +39,50 @@ func (g goodputRun) ideal() time.Duration {
 
 // TestGoodput has 50 workers make calls on one portal, as fast as they can:
 // through one sidecar, through three that do not know of each other, and
-// through a plain reverse_proxy with a client that does what HubSpot's Node
+// through a plain proxy with a client that does what HubSpot's Node
 // SDK does after a 429.
 func TestGoodput(t *testing.T) {
+	t.Parallel()
 	run := goodputRun{calls: 340, workers: 50, quota: sandbox.Quota{Requests: 110, Interval: 2 * time.Second}, refused: 3}
 	if *fullGoodput {
 		run = goodputRun{calls: 1000, workers: 50, quota: sandbox.Quota{Requests: 110, Interval: 10 * time.Second}, tolerance: 0.05}
 	}
 	for _, sidecars := range []int{1, 3} {
-		t.Run(fmt.Sprintf("%d sidecars", sidecars), func(t *testing.T) { run.throughSidecars(t, sidecars) })
+		t.Run(fmt.Sprintf("%d sidecars", sidecars), func(t *testing.T) { t.Parallel(); run.throughSidecars(t, sidecars) })
 	}
-	t.Run("plain reverse_proxy", run.throughReverseProxy)
+	t.Run("plain proxy", func(t *testing.T) { t.Parallel(); run.throughPlainProxy(t) })
 }
 
-// caddyfile has three apps that are one for HubSpot. Their search
-// quotas differ, so that each has a limiter of its own, as three processes
-// have.
-func (g goodputRun) caddyfile() string {
-	app := `{
-		client_id     {env.HUBSPOT_CLIENT_ID}
-		client_secret {env.HUBSPOT_CLIENT_SECRET}
-		quota         ` + fmt.Sprintf("%d %v", g.quota.Requests, g.quota.Interval) + `
-		search_quota  %d 1s
-	}
-	`
-	global, site := "", "hubspot_auth\n"
-	for i := range 3 {
-		global += fmt.Sprintf("app sidecar%d "+app, i, i+5)
-		site += fmt.Sprintf("handle_path /%d/* {\n hubspot_proxy sidecar%d {\n max_wait 1m\n }\n }\n", i, i)
-	}
-	site += "handle_path /plain/* {\n reverse_proxy SANDBOX\n }\n"
-	return hubspotCaddyfile(global, site)
-}
-
-// start starts Caddy and returns HubSpot's token for the user acme, who is
-// connected to all three.
+// start starts three relays that are one app for HubSpot and have a limiter
+// each, as three processes have, below /0, /1 and /2, and a plain proxy below
+// /plain. It returns HubSpot's token for the user acme, who is connected.
 func (g goodputRun) start(t *testing.T) (*harness, string) {
 	t.Helper()
-	h := startCaddy(t, g.caddyfile(), withSandboxQuota(g.quota.Requests, g.quota.Interval))
-	h.Connect("acme", sandbox.DemoHubID)
-	token, err := hub(h).manager.Token(t.Context(), "acme")
+	app := sidecartest.App()
+	app.Quota = appconfig.Rate{Count: g.quota.Requests, Per: g.quota.Interval}
+	h := startSandboxed(t, sidecartest.Config{Apps: []appconfig.Resolved{app}, Sandbox: sandbox.Options{Quota: g.quota}}, maxWait(time.Minute))
+	token, err := h.App("hbdev").Manager.Token(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 {
-		app, _ := h.App().app(fmt.Sprintf("sidecar%d", i))
-		connectTo(t, app, "acme", token.Access.Reveal())
+	plain, err := url.Parse(h.SandboxURL)
+	if err != nil {
+		t.Fatal(err)
 	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(plain) }, Transport: newTransport(t)}
+	var relays []*relay.Relay
+	for range 3 {
+		h.forgetQuota()
+		relays = append(relays, h.relay.Load())
+	}
+	h.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, _, _ := strings.Cut(r.URL.Path[1:], "/")
+		var to http.Handler = proxy
+		if name != "plain" {
+			to = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(relays[name[0]-'0'], w, r) })
+		}
+		http.StripPrefix("/"+name, to).ServeHTTP(w, r)
+	}))
 	return h, token.Access.Reveal()
 }
 
@@ -154,9 +157,9 @@ func (g goodputRun) throughSidecars(t *testing.T, sidecars int) {
 	}
 }
 
-// throughReverseProxy is there to compare with. HubSpot's Node SDK waits for
+// throughPlainProxy is there to compare with. HubSpot's Node SDK waits for
 // 10 seconds after a refusal, twice as long after the next, and so on.
-func (g goodputRun) throughReverseProxy(t *testing.T) {
+func (g goodputRun) throughPlainProxy(t *testing.T) {
 	h, token := g.start(t)
 	client := goodputClient(h, g.workers)
 	var refused, failed atomic.Int64

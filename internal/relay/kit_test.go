@@ -1,80 +1,163 @@
-package relay
+package relay_test
 
 import (
-	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/http2"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
-// What tests of the proxy connect their users with.
+// What tests of the relay connect their users with.
 const (
-	testToken        = "CTestAccessToken0000000000000001"
-	testRefreshToken = "na1-test-refresh-token-0000-0001"
-	testHubID        = 4711
+	testToken        = sidecartest.AccessToken
+	testRefreshToken = sidecartest.RefreshToken
+	testHubID        = sidecartest.HubID
+	testCallerKey    = sidecartest.CallerKey
+	testClientSecret = sidecartest.ClientSecret
+	testBase         = sidecartest.Base
 )
 
-// withAPI has a Caddyfile call another API than the sandbox.
-func withAPI(caddyfile, api string) string {
-	caddyfile = strings.Replace(caddyfile, "api       SANDBOX", "api       "+api, 1)
-	return strings.Replace(caddyfile, "authorize SANDBOX", "authorize "+api, 1)
+// statusClientGone is what stands in an access log for a client that has hung
+// up.
+const statusClientGone = 499
+
+type (
+	answer   = sidecartest.Answer
+	ownError = sidecartest.OwnError
+)
+
+// harness is a relay for the app hbdev, behind a server of package net/http.
+type harness struct {
+	*sidecartest.Kit
+	t      testing.TB
+	config relay.Config
+	relay  atomic.Pointer[relay.Relay]
+	// gone counts the clients that have hung up before there was an answer,
+	// and foreign the calls whose error was left to somebody else.
+	gone, foreign atomic.Int64
+	// maxBody is the largest body of a request; 0 is no limit.
+	maxBody atomic.Int64
+	// summaries are what access logs would say, in the order of the ends.
+	summaries chan relay.Summary
 }
 
-// startProxy starts a Caddy with hubspot_proxy in front of api, with the user
-// acme connected.
-func startProxy(t *testing.T, api, site string) *harness {
+// start starts a relay in front of what the kit is made of.
+func start(t testing.TB, c sidecartest.Config, change ...func(*relay.Config)) *harness {
 	t.Helper()
-	h := startCaddy(t, withQuota(withAPI(hubspotCaddyfile("", site), api), "100000 1s"))
-	connect(t, h, "acme", testToken)
+	h := &harness{Kit: sidecartest.New(t, c), t: t, summaries: make(chan relay.Summary, 10_000)}
+	h.config = relay.Config{
+		App: h.App("hbdev"), Desk: h.Desk, Metrics: h.Metrics, Logger: h.Logger, Audit: h.Audit,
+		User: userid.Source{Header: "X-Hubspot-User"}, Transport: newTransport(t),
+	}
+	h.use(change...)
+	h.Serve(h)
 	return h
 }
 
-// connect stores a connection as an install would leave it.
-func connect(t testing.TB, h *harness, user, token string) {
+// newTransport is the transport of Caddy's with the settings of hubspot_proxy.
+func newTransport(t testing.TB) *http.Transport {
 	t.Helper()
-	hub, ok := h.App().app("hbdev")
-	if !ok {
-		t.Fatal("no app hbdev")
+	transport := &http.Transport{
+		ResponseHeaderTimeout: 100 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		MaxIdleConnsPerHost:   32,
+		DisableCompression:    true,
 	}
-	connectTo(t, hub, user, token)
+	if _, err := http2.ConfigureTransports(transport); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
-func connectTo(t testing.TB, hub *hubApp, user, token string) {
-	t.Helper()
-	_, err := hub.manager.Connect(t.Context(), connection.Install{
-		User: user,
-		Grant: hubspot.Grant{
-			AccessToken: secret.New(token), RefreshToken: secret.New(testRefreshToken),
-			HubID: testHubID, Scopes: []string{"oauth"}, ExpiresIn: 30 * time.Minute,
-		},
-		Nonce: rand.Text(), NonceUntil: time.Now().Add(time.Minute),
-	})
+// use has requests from now on taken by another relay.
+func (h *harness) use(change ...func(*relay.Config)) {
+	h.t.Helper()
+	c := h.config
+	for _, apply := range change {
+		apply(&c)
+	}
+	r, err := relay.New(c)
 	if err != nil {
-		t.Fatalf("connecting %s: %v", user, err)
+		h.t.Fatal(err)
+	}
+	h.config = c
+	h.relay.Store(r)
+}
+
+// forgetQuota has the app begin anew with its quota.
+func (h *harness) forgetQuota() {
+	h.t.Helper()
+	h.use(func(c *relay.Config) {
+		old := c.App
+		c.App = &hubapp.App{
+			Name: old.Name, Settings: old.Settings, Endpoints: old.Endpoints, Client: old.Client, Manager: old.Manager,
+			Limiter: quota.NewLimiter(quota.Config{Burst: quota.Rate(old.Settings.Quota), Search: quota.Rate(old.Settings.SearchQuota)}),
+		}
+	})
+}
+
+// ServeHTTP answers a request as a handler of Caddy's does.
+func (h *harness) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(h.relay.Load(), w, r) }
+
+func (h *harness) serve(through *relay.Relay, w http.ResponseWriter, r *http.Request) {
+	if limit := h.maxBody.Load(); limit > 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	call := through.NewCall(w, r, r.RequestURI)
+	err := call.Serve()
+	h.summaries <- call.Summary()
+	tooLarge, _ := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+	case errors.Is(err, relay.ErrClientGone):
+		h.gone.Add(1)
+		w.WriteHeader(statusClientGone)
+	case tooLarge != nil:
+		h.foreign.Add(1)
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	default:
+		h.t.Errorf("a call left the error %v", err)
+		w.WriteHeader(http.StatusInternalServerError)
 	}
 }
 
-// connectExpired stores a connection whose access token has ended.
-func connectExpired(t testing.TB, h *harness, user string) {
+// startProxy starts a relay in front of api, with the user acme connected and
+// a quota that no test reaches.
+func startProxy(t testing.TB, api string, change ...func(*relay.Config)) *harness {
 	t.Helper()
-	record := connection.Record{
-		Key:    connection.Key{App: "hbdev", User: user},
-		Status: connection.StatusActive, HubID: testHubID, Generation: rand.Text(), WriteID: rand.Text(),
-		AccessToken: secret.New(testToken), RefreshToken: secret.New(testRefreshToken),
-		IssuedAt: time.Now().Add(-time.Hour), ExpiresAt: time.Now().Add(-30 * time.Minute),
-		ConnectedAt: time.Now().Add(-time.Hour), UpdatedAt: time.Now().Add(-time.Hour),
-	}
-	if _, err := h.App().store.store.Save(t.Context(), record, 0); err != nil {
-		t.Fatalf("storing a connection of %s: %v", user, err)
-	}
+	h := start(t, sidecartest.Config{API: api, Apps: []appconfig.Resolved{sidecartest.Unpaced()}}, change...)
+	h.ConnectAs("acme", testToken)
+	return h
 }
+
+// maxWait is the setting of that name.
+func maxWait(d time.Duration) func(*relay.Config) {
+	return func(c *relay.Config) { c.MaxWait = d }
+}
+
+// constantUser is the setting user with a text.
+func constantUser(user string) func(*relay.Config) {
+	return func(c *relay.Config) { c.User = userid.Source{Constant: user} }
+}
+
+// open is the setting of that name.
+func open(c *relay.Config) { c.Open = true }
 
 // raw sends a request head as it is, with the caller's key unless the header
 // has an Authorization, and reads the answer.
@@ -96,33 +179,60 @@ func (h *harness) rawWithoutKey(requestLine string, header ...string) answer {
 	client.write(h.t, requestLine+" HTTP/1.1\r\n"+strings.Join(header, "\r\n")+"\r\n\r\n")
 	method, _, _ := strings.Cut(requestLine, " ")
 	resp, err := http.ReadResponse(client.r, &http.Request{Method: method})
-	return h.read(resp, err)
+	return h.Read(resp, err)
 }
 
 func hasLine(header []string, name string) bool {
 	return slices.ContainsFunc(header, func(line string) bool { return strings.HasPrefix(line, name) })
 }
 
-// ownError is the body of an error of the sidecar.
-type ownError struct {
-	Status, Category, SubCategory, Message, CorrelationID, PolicyName string
-
-	Context map[string][]string
-	Links   map[string]string
+// acmeHead is a request head of the user acme, but for its end.
+func acmeHead(requestLine string) string {
+	return requestLine + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + testCallerKey + "\r\nX-HubSpot-User: acme\r\n"
 }
 
 // wantOwnError checks that an answer is an error of the sidecar's own.
-func wantOwnError(t *testing.T, a answer, status int, kind string) ownError {
+func wantOwnError(t testing.TB, a answer, status int, kind string) ownError {
 	t.Helper()
-	var e ownError
-	if err := json.Unmarshal([]byte(a.Text), &e); err != nil {
-		t.Fatalf("%s with %q: %v", a.Status, a.Text, err)
+	return sidecartest.WantOwnError(t, a, status, kind)
+}
+
+// logLines are the entries of the log that a message names.
+func (h *harness) logLines(message string) (lines []map[string]any) {
+	h.t.Helper()
+	for line := range strings.Lines(h.Logs.String()) {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil && entry["msg"] == message {
+			lines = append(lines, entry)
+		}
 	}
-	if a.StatusCode != status || e.SubCategory != kind || e.Category != "SIDECAR" || e.Status != "error" {
-		t.Errorf("%s %s, want %d %s", a.Status, a.Text, status, kind)
+	return lines
+}
+
+// metric gathers a metric by its labels: the value of a counter, or the count
+// of a histogram.
+func (h *harness) metric(name string) map[string]float64 {
+	h.t.Helper()
+	registry := prometheus.NewRegistry()
+	if err := h.Metrics.Register(registry); err != nil {
+		h.t.Fatal(err)
 	}
-	if e.Message == "" || len(e.CorrelationID) != 36 || !strings.HasPrefix(a.Header.Get("Proxy-Status"), "caddy-hubspot; error=") {
-		t.Errorf("incomplete: %s, Proxy-Status %q", a.Text, a.Header.Get("Proxy-Status"))
+	families, err := registry.Gather()
+	if err != nil {
+		h.t.Fatal(err)
 	}
-	return e
+	values := make(map[string]float64)
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			var labels []string
+			for _, label := range metric.GetLabel() {
+				labels = append(labels, label.GetName()+"="+label.GetValue())
+			}
+			values[strings.Join(labels, " ")] = metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
 }

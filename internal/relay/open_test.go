@@ -1,28 +1,25 @@
-package relay
+package relay_test
 
 import (
-	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
-// openCaddyfile has no caller, and a site with names.
-func openCaddyfile(site string) string {
-	text := hubspotCaddyfile("", site)
-	begin, end := strings.Index(text, "\t\tcaller tester"), strings.Index(text, "\t\tendpoints")
-	text = text[:begin] + text[end:]
-	return strings.Replace(text, "http://localhost:0 {", "http://localhost:0, http://crm.internal:0, http://*.team.internal:0 {", 1)
-}
-
 func TestOpen(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, withAPI(openCaddyfile("hubspot_proxy hbdev {\n open\n user acme\n }"), upstream.url()))
-	connect(t, h, "acme", testToken)
+	h := start(t, sidecartest.Config{API: upstream.url(), NoCallers: true}, open, constantUser("acme"), func(c *relay.Config) {
+		c.OwnName = func(r *http.Request) bool {
+			host, _, _ := strings.Cut(r.Host, ":")
+			return host == "crm.internal" || host == "a.team.internal"
+		}
+	})
+	h.ConnectAs("acme", testToken)
 	_, port, err := net.SplitHostPort(h.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +67,10 @@ func TestOpen(t *testing.T) {
 
 // A Host that no matcher of the site has kept away is looked at as well.
 func TestOpenHosts(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	text := strings.Replace(openCaddyfile("hubspot_proxy hbdev {\n open\n user acme\n }"),
-		"http://localhost:0, http://crm.internal:0, http://*.team.internal:0 {", "http://:0 {", 1)
-	h := startCaddy(t, withAPI(text, upstream.url()))
-	connect(t, h, "acme", testToken)
+	h := start(t, sidecartest.Config{API: upstream.url(), NoCallers: true}, open, constantUser("acme"))
+	h.ConnectAs("acme", testToken)
 	for host, ok := range map[string]bool{
 		"localhost": true, "localhost:1": true, "localhost.": true, "127.0.0.1": true, "127.1.2.3:9": true, "[::1]": true, "[::1]:80": true, "[::ffff:127.0.0.1]": true,
 		"evil.example": false, "localhost.evil.example": false, "127.0.0.1.evil.example": false, "192.0.2.1": false, "0.0.0.0": false, "crm.internal": false,
@@ -88,8 +84,9 @@ func TestOpenHosts(t *testing.T) {
 
 // With callers there, a key counts and nothing else about the request does.
 func TestOpenWithCallers(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev {\n open\n user acme\n }")
+	h := startProxy(t, upstream.url(), open, constantUser("acme"))
 	if got := h.raw("GET /crm/x", "Sec-Fetch-Site: cross-site"); got.Text != `{"ok": true}` {
 		t.Errorf("with a key: %s %s", got.Status, got.Text)
 	}
@@ -104,82 +101,5 @@ func TestOpenWithCallers(t *testing.T) {
 	}
 	if e := wantOwnError(t, h.raw("GET /as/globex/crm/x"), 404, "not_connected"); e.Links["connect"] == "" {
 		t.Errorf("links %v", e.Links)
-	}
-}
-
-func TestPeers(t *testing.T) {
-	withLocal := func(r *http.Request, addr net.Addr) *http.Request {
-		return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, addr))
-	}
-	for _, tc := range []struct {
-		remote string
-		local  net.Addr
-		want   bool
-	}{
-		{"127.0.0.1:1", &net.TCPAddr{}, true},
-		{"127.9.9.9:1", nil, true},
-		{"[::1]:1", nil, true},
-		{"[::ffff:127.0.0.1]:1", nil, true},
-		{"@", &net.UnixAddr{Name: "/run/x.sock", Net: "unix"}, true},
-		{"", &net.UnixAddr{Name: "/run/x.sock", Net: "unix"}, true},
-		{"@", &net.TCPAddr{}, false},
-		{"192.0.2.1:1", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false},
-		{"10.0.0.1:1", nil, false},
-		{"[fe80::1%eth0]:1", nil, false},
-		{"", nil, false},
-		{"localhost:1", nil, false},
-	} {
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		r.RemoteAddr = tc.remote
-		if tc.local != nil {
-			r = withLocal(r, tc.local)
-		}
-		if got := isLocalPeer(r); got != tc.want {
-			t.Errorf("%q at %v: %v", tc.remote, tc.local, got)
-		}
-	}
-}
-
-func TestPeersOverUnixSocket(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := make(chan bool, 1)
-	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- isLocalPeer(r) })}
-	go func() { _ = server.Serve(listener) }()
-	defer server.Close()
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	if !<-seen {
-		t.Error("a peer on a unix socket is not local")
-	}
-}
-
-func TestOriginOfTLSSite(t *testing.T) {
-	r := httptest.NewRequestWithContext(t.Context(), "GET", "https://app.example.com/", nil)
-	r.TLS = new(tls.ConnectionState)
-	for origin, want := range map[string]bool{
-		"https://app.example.com": true, "https://app.example.com:443": true, "https://APP.example.com": true,
-		"http://app.example.com": false, "https://app.example.com:8443": false, "https://example.com": false, "app.example.com": false, "": false, "%": false,
-	} {
-		if got := isOriginOf(origin, r); got != want {
-			t.Errorf("%s: %v", origin, got)
-		}
-	}
-}
-
-func TestProxyWithoutCallers(t *testing.T) {
-	h := newHarness(t)
-	err := h.Load(openCaddyfile("hubspot_proxy hbdev"))
-	if err == nil || !strings.Contains(err.Error(), "nobody could call") || !strings.Contains(err.Error(), "open") {
-		t.Errorf("loaded with %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"io"
@@ -9,6 +9,7 @@ import (
 // The portal in an answer is the one whose token was used, whatever else
 // claims to be.
 func TestPortalOfTheAnswerIsOurs(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
 		if err := more(); err != nil {
 			return err
@@ -16,7 +17,7 @@ func TestPortalOfTheAnswerIsOurs(t *testing.T) {
 		_, err := io.WriteString(w, jsonAnswer(200, "{}", "X-HubSpot-Portal: 1", "x-hubspot-portal: 2", "Proxy-Status: edge"))
 		return err
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	got := h.Get("/crm/x", "acme")
 	if portals := got.Header.Values("X-HubSpot-Portal"); !slices.Equal(portals, []string{"4711"}) {
 		t.Errorf("X-HubSpot-Portal %q", portals)

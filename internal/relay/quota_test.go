@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"context"
@@ -11,21 +11,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
-// newTestLimiter is a limiter for an app that has forgotten everything.
-func newTestLimiter(hub *hubApp) *quota.Limiter {
-	return quota.NewLimiter(quota.Config{Burst: quota.Rate(hub.settings.Quota), Search: quota.Rate(hub.settings.SearchQuota)})
-}
-
-// withQuota gives the app hbdev another quota.
-func withQuota(caddyfile, quota string) string {
-	return strings.Replace(caddyfile, "redirect_uri ", "quota "+quota+"\n\t\t\tredirect_uri ", 1)
+// quotaOf is the app hbdev with another quota.
+func quotaOf(count int, per time.Duration) []appconfig.Resolved {
+	app := sidecartest.App()
+	app.Quota = appconfig.Rate{Count: count, Per: per}
+	return []appconfig.Resolved{app}
 }
 
 func TestQuotaHeadersAreChecked(t *testing.T) {
-	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{})
 	for _, tc := range []struct{ name, value, text string }{
 		{"X-HubSpot-Max-Wait", "soon", "duration"},
 		{"X-HubSpot-Max-Wait", "-1s", "duration"},
@@ -50,8 +50,8 @@ func TestQuotaHeadersAreChecked(t *testing.T) {
 }
 
 func TestQuotaIsKept(t *testing.T) {
-	caddyfile := withQuota(hubspotCaddyfile("", authAndProxy), "5 2s")
-	h := startSandboxed(t, caddyfile)
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(5, 2*time.Second)})
 	asked := func() int64 { return h.Sandbox.Stats().Portals[0].Requests }
 	for range 5 {
 		if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > time.Second {
@@ -73,10 +73,8 @@ func TestQuotaIsKept(t *testing.T) {
 			t.Errorf("Retry-After %q", got.Header.Get("Retry-After"))
 		}
 	}
-	// A reload forgets nothing.
-	if err := h.Load(strings.Replace(caddyfile, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1)); err != nil {
-		t.Fatal(err)
-	}
+	// Another relay of the app forgets nothing.
+	h.use(maxWait(9 * time.Second))
 	got, _, _ := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "0")
 	wantOwnError(t, got, 429, "rate_limited")
 	if n := asked() - before; n != 0 {
@@ -92,63 +90,9 @@ func TestQuotaIsKept(t *testing.T) {
 	}
 }
 
-// TestReloadKeepsLimiters: what shapes a limiter decides whether a reload
-// keeps it.
-func TestReloadKeepsLimiters(t *testing.T) {
-	base := hubspotCaddyfile("", authAndProxy)
-	for _, tc := range []struct {
-		name, text string
-		same       bool
-	}{
-		{"nothing", base, true},
-		{"the refresh quota", strings.Replace(base, "client_id ", "refresh_quota 20 1s\n client_id ", 1), true},
-		{"the proxy's settings", strings.Replace(base, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1), true},
-		{"the quota", withQuota(base, "50 10s"), false},
-		{"the search quota", strings.Replace(base, "client_id ", "search_quota 4 1s\n client_id ", 1), false},
-		{"the client id", strings.Replace(base, "{env.HUBSPOT_CLIENT_ID}", "another-client", 1), false},
-		{"the API", strings.Replace(base, "api       SANDBOX", "api https://api.hubapi.com", 1), false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := startCaddy(t, base)
-			before := hub(h).limiter
-			if err := h.Load(tc.text); err != nil {
-				t.Fatal(err)
-			}
-			if same := hub(h).limiter == before; same != tc.same {
-				t.Errorf("same limiter: %v, want %v", same, tc.same)
-			}
-			h.WaitFor("the pool to hold one limiter", func() bool { return pooled()["quota"] == 1 })
-		})
-	}
-}
-
-// TestWaitersOutliveAReload has a request wait for quota while the config is
-// loaded again.
-func TestWaitersOutliveAReload(t *testing.T) {
-	caddyfile := withQuota(hubspotCaddyfile("", authAndProxy), "1 2s")
-	h := startSandboxed(t, caddyfile)
-	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {
-		t.Fatal(got.Status)
-	}
-	done := make(chan answer, 1)
-	go func() {
-		got, _, _ := h.call("GET", contacts, "")
-		done <- got
-	}()
-	h.WaitFor("the request to be in the queue", func() bool { return waitingForQuota() == 1 })
-	if err := h.Load(strings.Replace(caddyfile, "hubspot_proxy hbdev", "hubspot_proxy hbdev {\n max_wait 9s\n }", 1)); err != nil {
-		t.Fatal(err)
-	}
-	if got := soon(t, "the answer", done); got.StatusCode != 200 {
-		t.Errorf("%s %s", got.Status, got.Text)
-	}
-	if s := h.Sandbox.Stats(); s.BeyondQuota != 0 {
-		t.Errorf("%d requests beyond the quota", s.BeyondQuota)
-	}
-}
-
 func TestQuotaOfClientsThatGiveUp(t *testing.T) {
-	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy), "1 1s"))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(1, time.Second)})
 	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {
 		t.Fatal(got.Status)
 	}
@@ -175,7 +119,8 @@ func TestQuotaOfClientsThatGiveUp(t *testing.T) {
 }
 
 func TestDailyLimitIsRemembered(t *testing.T) {
-	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{})
 	h.Fault(`{"api":{"answer":"rate_limited","policy":"DAILY","retry_after":3600}}`)
 	got, tries, _ := h.call("GET", contacts, "")
 	if got.StatusCode != 429 || tries != "1" || !strings.Contains(got.Text, `"policyName":"DAILY"`) || strings.Contains(got.Text, "SIDECAR") {
@@ -195,30 +140,32 @@ func TestDailyLimitIsRemembered(t *testing.T) {
 }
 
 func TestQuotaMetrics(t *testing.T) {
-	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy+"\n metrics /metrics"), "1 500ms"))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(1, 500*time.Millisecond)})
 	for range 2 {
 		h.call("GET", contacts, "")
 	}
 	h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "0")
 	h.Fault(`{"api":{"answer":"locked","retry_after":1,"times":1}}`)
 	h.call("GET", contacts, "")
-	text := h.Get("/metrics", "").Text
-	for _, line := range []string{
-		`caddy_hubspot_quota_wait_seconds_count{app="hbdev",quota="burst",result="served"}`,
-		`caddy_hubspot_quota_wait_seconds_count{app="hbdev",quota="burst",result="refused"} 1`,
-		`caddy_hubspot_retries_total{app="hbdev",reason="locked"}`,
-		`caddy_hubspot_quota_headroom_ratio{app="hbdev"}`,
-	} {
-		if !strings.Contains(text, line) {
-			t.Errorf("the metrics have no %s", line)
-		}
+	waits := h.metric("caddy_hubspot_quota_wait_seconds")
+	if served := waits["app=hbdev quota=burst result=served"]; served < 1 {
+		t.Errorf("%v calls were served after a wait; want some: %v", served, waits)
+	}
+	if refused := waits["app=hbdev quota=burst result=refused"]; refused != 1 {
+		t.Errorf("%v calls were refused; want 1: %v", refused, waits)
+	}
+	if retries := h.metric("caddy_hubspot_retries_total"); retries["app=hbdev reason=locked"] < 1 {
+		t.Errorf("retries: %v", retries)
 	}
 }
 
 // TestInteractiveOvertakesBatch has batch work use all of the quota.
 func TestInteractiveOvertakesBatch(t *testing.T) {
-	h := startSandboxed(t, withQuota(hubspotCaddyfile("", authAndProxy), "20 1s"),
-		withSandboxQuota(20, time.Second))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{
+		Apps: quotaOf(20, time.Second), Sandbox: sandbox.Options{Quota: sandbox.Quota{Requests: 20, Interval: time.Second}},
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	client := h.Client()

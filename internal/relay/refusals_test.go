@@ -1,36 +1,35 @@
-package relay
+package relay_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // errorCallers are callers with policies, beside tester who may do everything.
-const errorCallers = `
-	caller narrow {
-		key   {env.NARROW_KEY}
-		users acme globex-*
-		allow GET,POST /crm/*
-		allow GET /account-info/*
-		deny  * /crm/*/gdpr-delete
+func errorCallers(t testing.TB) []access.CallerConfig {
+	t.Helper()
+	return []access.CallerConfig{
+		{
+			Name: "narrow", Keys: []secret.Text{secret.New(narrowKey)}, Users: []string{"acme", "globex-*"},
+			Allow: sidecartest.Rules(t, "GET,POST /crm/*", "GET /account-info/*"), Deny: sidecartest.Rules(t, "* /crm/*/gdpr-delete"),
+		},
+		{Name: "other-app", Keys: []secret.Text{secret.New(otherKey)}, Apps: []string{"other*"}},
 	}
-	caller other-app {
-		key  {env.OTHER_KEY}
-		apps other*
-	}
-	app other {
-		client_id     {env.HUBSPOT_CLIENT_ID}
-		client_secret {env.HUBSPOT_CLIENT_SECRET}
-	}`
+}
 
 const (
 	narrowKey = "narrow-caller-key-0123456789"
@@ -39,11 +38,9 @@ const (
 
 func startErrors(t *testing.T) (*harness, *wireServer) {
 	t.Helper()
-	t.Setenv("NARROW_KEY", narrowKey)
-	t.Setenv("OTHER_KEY", otherKey)
 	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, withAPI(hubspotCaddyfile(errorCallers, "hubspot_proxy hbdev"), upstream.url()))
-	connect(t, h, "acme", testToken)
+	h := start(t, sidecartest.Config{API: upstream.url(), Callers: errorCallers(t)})
+	h.ConnectAs("acme", testToken)
 	return h, upstream
 }
 
@@ -52,6 +49,7 @@ func basic(name, key string) string {
 }
 
 func TestCallersAreChecked(t *testing.T) {
+	t.Parallel()
 	h, upstream := startErrors(t)
 	for _, tc := range []struct {
 		name, line string
@@ -104,6 +102,7 @@ func TestCallersAreChecked(t *testing.T) {
 }
 
 func TestNoKeyAtAll(t *testing.T) {
+	t.Parallel()
 	h, _ := startErrors(t)
 	got := h.Do("GET", "/crm/x", nil, "X-HubSpot-User", "acme")
 	e := wantOwnError(t, got, 401, "caller_unauthenticated")
@@ -113,6 +112,7 @@ func TestNoKeyAtAll(t *testing.T) {
 }
 
 func TestRequestsAreChecked(t *testing.T) {
+	t.Parallel()
 	h, upstream := startErrors(t)
 	const acme = "X-HubSpot-User: acme"
 	for _, tc := range []struct {
@@ -158,6 +158,7 @@ func TestRequestsAreChecked(t *testing.T) {
 }
 
 func TestBlockedEndpoints(t *testing.T) {
+	t.Parallel()
 	h, upstream := startErrors(t)
 	for _, path := range []string{
 		"/oauth/2026-09/token", "/oauth/v1/token", "/oauth/v3/token", "/oauth/2026-09/token/introspect", "/oauth/2026-09/token/revoke",
@@ -188,31 +189,20 @@ func TestBlockedEndpoints(t *testing.T) {
 }
 
 func TestUnknownUser(t *testing.T) {
+	t.Parallel()
 	h, _ := startErrors(t)
 	e := wantOwnError(t, h.Get("/crm/x", "globex-1"), 404, "not_connected")
 	if e.Context["user"][0] != "globex-1" || e.Context["app"][0] != "hbdev" {
 		t.Errorf("context %v", e.Context)
 	}
 	link, err := url.Parse(e.Links["connect"])
-	if err != nil || link.Path != "/oauth/authorize" || link.Query().Get("state") == "" || link.Query().Get("redirect_uri") != testRedirectURI {
+	if err != nil || link.Path != "/oauth/authorize" || link.Query().Get("state") == "" || link.Query().Get("redirect_uri") != sidecartest.RedirectURI {
 		t.Errorf("link %q, %v", e.Links["connect"], err)
 	}
 }
 
-// sandboxFault changes the sandbox.
-func (h *harness) sandboxFault(body string) {
-	h.t.Helper()
-	resp, err := http.Post(h.SandboxURL+"/_sandbox/faults", "application/json", strings.NewReader(body))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if answer, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 {
-		h.t.Fatalf("fault %s: %s %s", body, resp.Status, answer)
-	}
-}
-
 func TestGrantsThatHubSpotRefuses(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, fault string
 		status      int
@@ -223,12 +213,12 @@ func TestGrantsThatHubSpotRefuses(t *testing.T) {
 		{"wrong credentials", `{"expire_access_tokens":{},"token":{"answer":"invalid_client"}}`, 401, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := startCaddy(t, hubspotCaddyfile("", "hubspot_auth\n hubspot_proxy hbdev"))
-			h.Connect("acme", sandbox.DemoHubID)
+			t.Parallel()
+			h := startSandboxed(t, sidecartest.Config{})
 			if got := h.Get("/crm/objects/2026-09/contacts", "acme"); got.StatusCode != 200 {
 				t.Fatalf("before: %s %s", got.Status, got.Text)
 			}
-			h.sandboxFault(tc.fault)
+			h.Fault(tc.fault)
 			got := h.Get("/crm/objects/2026-09/contacts", "acme")
 			if tc.kind == "" {
 				// The clock calls the token valid: HubSpot's answer says most.
@@ -269,6 +259,7 @@ func isTokenRequest(m *wireMessage) bool {
 
 // Without a valid token, what is wrong at the token endpoint shows.
 func TestTokensThatCannotBeHad(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name, answer string
 		status       int
@@ -294,8 +285,8 @@ func TestTokensThatCannotBeHad(t *testing.T) {
 				_, err := io.WriteString(w, answer)
 				return err
 			})
-			h := startCaddy(t, withAPI(hubspotCaddyfile("", "hubspot_proxy hbdev {\n max_wait 500ms\n }"), upstream.url()))
-			connectExpired(t, h, "acme")
+			h := start(t, sidecartest.Config{API: upstream.url()}, maxWait(500*time.Millisecond))
+			h.ConnectExpired("acme")
 			got := h.Get("/crm/x", "acme")
 			// Let what is still tried behind the request come to an end.
 			well.Store(true)
@@ -318,16 +309,32 @@ func nobodyAt(t *testing.T) string {
 	return "http://" + closed.Addr().String()
 }
 
+// storeDown is a store that does not answer.
+type storeDown struct{ connection.Store }
+
+func (storeDown) Load(context.Context, connection.Key) (connection.Versioned, error) {
+	return connection.Versioned{}, fmt.Errorf("asking nobody: %w", connection.ErrUnavailable)
+}
+
 func TestStoreDown(t *testing.T) {
-	t.Setenv("VAULT_TEST_TOKEN", "a-token-that-is-never-sent")
-	h := startCaddy(t, hubspotCaddyfile("store vault "+nobodyAt(t)+" {\n auth token {env.VAULT_TEST_TOKEN}\n }", "hubspot_proxy hbdev"))
+	t.Parallel()
+	h := start(t, sidecartest.Config{Store: storeDown{sidecartest.MemoryStore(t)}})
 	got := h.Get("/crm/x", "acme")
 	if e := wantOwnError(t, got, 503, "store_unavailable"); got.Header.Get("Retry-After") == "" || e.Links != nil {
 		t.Errorf("Retry-After %q, links %v", got.Header.Get("Retry-After"), e.Links)
 	}
 }
 
+// headerTimeout has HubSpot be given so long for the beginning of an answer.
+func headerTimeout(t testing.TB, timeout time.Duration) func(*relay.Config) {
+	t.Helper()
+	transport := newTransport(t)
+	transport.ResponseHeaderTimeout = timeout
+	return func(c *relay.Config) { c.Transport = transport }
+}
+
 func TestUpstreamFaults(t *testing.T) {
+	t.Parallel()
 	nobody := nobodyAt(t)
 	hangUp := newWireServer(t, func(_ io.Writer, _ *wireMessage, more func() error) error {
 		_ = more()
@@ -360,7 +367,7 @@ func TestUpstreamFaults(t *testing.T) {
 		{"talks nonsense", garbage.url(), 502, "upstream_unreachable", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := startProxy(t, tc.api, "hubspot_proxy hbdev {\n transport http {\n response_header_timeout 300ms\n }\n }")
+			h := startProxy(t, tc.api, headerTimeout(t, 300*time.Millisecond))
 			got := h.Do("POST", "/crm/x", strings.NewReader("{}"), "Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme")
 			e := wantOwnError(t, got, tc.status, tc.kind)
 			if status := got.Header.Get("Proxy-Status"); !strings.Contains(status, tc.proxy) || tc.api != nobody && !strings.Contains(status, "tries=1") {

@@ -1,15 +1,15 @@
-package relay
+package relay_test
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 )
 
 func TestProxyCallsAsTheUser(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	got := h.Do("POST", "/crm/objects/2026-09/contacts?a=b", strings.NewReader("{}"),
 		"Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme", "Content-Type", "application/json")
 	if got.StatusCode != http.StatusOK || got.Text != `{"ok": true}` {
@@ -39,5 +39,4 @@ func TestProxyCallsAsTheUser(t *testing.T) {
 	if got := sent.get("X-HubSpot-User"); got != nil {
 		t.Errorf("X-HubSpot-User %q", got)
 	}
-	_ = io.Discard
 }

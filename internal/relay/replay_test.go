@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
 
 const (
@@ -57,7 +59,8 @@ func calls(s *wireServer) (all []*wireMessage) {
 }
 
 func TestReplay(t *testing.T) {
-	small, large := strings.Repeat("a", 64<<10), strings.Repeat("a", 64<<10+1)
+	t.Parallel()
+	small, large := strings.Repeat("a", relay.MaxKept), strings.Repeat("a", relay.MaxKept+1)
 	for _, tc := range []struct {
 		name, method string
 		body         string
@@ -81,11 +84,12 @@ func TestReplay(t *testing.T) {
 		{name: "broken gzip", method: "GET", refusal: jsonAnswer(401, "nonsense", "Content-Encoding: gzip")},
 		{name: "encoding that is not known", method: "GET", refusal: jsonAnswer(401, "\x8b\x02\x80", "Content-Encoding: br"), replayed: true},
 		{name: "HEAD", method: "HEAD", refusal: "HTTP/1.1 401 No\r\nContent-Length: 200\r\n\r\n", replayed: true},
-		{name: "long answer", method: "GET", refusal: jsonAnswer(401, `{"message":"`+strings.Repeat("x", maxPeek)+`","category":"EXPIRED_AUTHENTICATION"}`)},
+		{name: "long answer", method: "GET", refusal: jsonAnswer(401, `{"message":"`+strings.Repeat("x", relay.MaxPeek)+`","category":"EXPIRED_AUTHENTICATION"}`)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			upstream := revokedAPI(t, tc.refusal)
-			h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+			h := startProxy(t, upstream.url())
 			var body io.Reader
 			if tc.body != "" {
 				body = strings.NewReader(tc.body)
@@ -121,6 +125,7 @@ func TestReplay(t *testing.T) {
 // HubSpot refuses every token: there is one refresh and one more try, and
 // then its answers pass.
 func TestReplayNeverLoops(t *testing.T) {
+	t.Parallel()
 	var tokens atomic.Int64
 	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
 		if err := more(); err != nil {
@@ -133,7 +138,7 @@ func TestReplayNeverLoops(t *testing.T) {
 		_, err := io.WriteString(w, answer)
 		return err
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	for i, want := range []int{2, 1, 1} {
 		before := len(calls(upstream))
 		got := h.Get("/crm/x", "acme")
@@ -151,8 +156,9 @@ func TestReplayNeverLoops(t *testing.T) {
 
 // Many requests meet the refused token at once: one refresh serves them all.
 func TestReplayIsShared(t *testing.T) {
+	t.Parallel()
 	upstream := revokedAPI(t, jsonAnswer(401, expiredBody))
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	const many = 20
 	var all sync.WaitGroup
 	for range many {
@@ -171,6 +177,7 @@ func TestReplayIsShared(t *testing.T) {
 
 // The body is not read ahead, and not asked for a second time.
 func TestReplayLeavesStreamingAlone(t *testing.T) {
+	t.Parallel()
 	arrived := make(chan string)
 	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
 		arrived <- m.start
@@ -180,15 +187,15 @@ func TestReplayLeavesStreamingAlone(t *testing.T) {
 		_, err := io.WriteString(w, jsonAnswer(401, invalidBody))
 		return err
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	client := dialWire(t, h.Addr())
-	client.write(t, "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+"\r\nX-HubSpot-User: acme\r\nContent-Length: 70000\r\n\r\n")
+	client.write(t, "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+"\r\nX-HubSpot-User: acme\r\nContent-Length: 2000000\r\n\r\n")
 	select {
 	case <-arrived:
 	case <-time.After(10 * time.Second):
 		t.Fatal("HubSpot did not see the head before the body was there")
 	}
-	client.write(t, strings.Repeat("b", 70000))
+	client.write(t, strings.Repeat("b", 2_000_000))
 	got, err := client.readAnswer("POST")
 	if err != nil || got.status() != 401 || string(got.body) != invalidBody {
 		t.Errorf("%+v, %v", got, err)
@@ -200,8 +207,9 @@ func TestReplayLeavesStreamingAlone(t *testing.T) {
 
 // The second try has the trailers of the first.
 func TestReplayWithTrailers(t *testing.T) {
+	t.Parallel()
 	upstream := revokedAPI(t, jsonAnswer(401, expiredBody))
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	client := dialWire(t, h.Addr())
 	client.write(t, "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+
 		"\r\nX-HubSpot-User: acme\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nab\r\n0\r\nX-Sum: 9\r\n\r\n")
@@ -219,6 +227,7 @@ func TestReplayWithTrailers(t *testing.T) {
 // A redirect is for the caller to judge: whoever followed it here would send
 // the token where it says.
 func TestRedirectsArePassedOn(t *testing.T) {
+	t.Parallel()
 	elsewhere := newWireServer(t, plainAnswer)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
@@ -228,7 +237,7 @@ func TestRedirectsArePassedOn(t *testing.T) {
 			_, err := io.WriteString(w, jsonAnswer(status, "{}", "Location: "+elsewhere.url()+"/crm/x"))
 			return err
 		})
-		h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+		h := startProxy(t, upstream.url())
 		got := h.Get("/crm/x", "acme")
 		if got.StatusCode != status || got.Header.Get("Location") != elsewhere.url()+"/crm/x" {
 			t.Errorf("%s, Location %q", got.Status, got.Header.Get("Location"))

@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"fmt"
@@ -9,17 +9,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 const contacts = "/crm/objects/2026-09/contacts"
 
-// startSandboxed starts a Caddy in front of a sandbox with the user acme
+// startSandboxed starts a relay in front of a sandbox with the user acme
 // connected to it.
-func startSandboxed(t *testing.T, caddyfile string, options ...harnessOption) *harness {
+func startSandboxed(t testing.TB, c sidecartest.Config, change ...func(*relay.Config)) *harness {
 	t.Helper()
-	h := startCaddy(t, caddyfile, options...)
-	h.Connect("acme", sandbox.DemoHubID)
+	h := start(t, c, change...)
+	h.ConnectInSandbox("acme", sandbox.DemoHubID)
 	return h
 }
 
@@ -39,7 +41,7 @@ func (h *harness) call(method, path, body string, header ...string) (got answer,
 }
 
 func TestRetries(t *testing.T) {
-	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	t.Parallel()
 	const (
 		search = `{"limit":1}`
 		read   = `{"inputs":[{"id":"101"}],"properties":["email"]}`
@@ -75,27 +77,22 @@ func TestRetries(t *testing.T) {
 		{"broken connection of batch/read", "POST", contacts + "/batch/read", read, `"drop":"after","times":1`, 200, "2", 1},
 		{"broken connection of a POST", "POST", contacts, create, `"drop":"before","times":1`, 502, "1", 1},
 		{"broken connection of a DELETE", "DELETE", contacts + "/102", "", `"drop":"after","times":1`, 502, "1", 1},
-		{"429 of a body that is too long to be kept", "POST", contacts, `{"properties":{"email":"long@example.com"}}` + strings.Repeat(" ", maxKept), `"answer":"rate_limited","times":1`, 429, "1", 1},
+		{"429 of a body that is too long to be kept", "POST", contacts, `{"properties":{"email":"long@example.com"}}` + strings.Repeat(" ", relay.MaxKept), `"answer":"rate_limited","times":1`, 429, "1", 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			h := startSandboxed(t, sidecartest.Config{})
 			if strings.Contains(tc.body, "%d") {
 				tc.body = fmt.Sprintf(tc.body, i)
 			}
-			// A bucket that is closed would delay the next case.
-			if err := h.Load(hubspotCaddyfile("", authAndProxy+fmt.Sprintf(" {\n max_wait %dms\n }", 8000+i))); err != nil {
-				t.Fatal(err)
-			}
-			hub(h).limiter = newTestLimiter(hub(h))
-			before := h.Sandbox.Stats().APIFaults
 			h.Fault(`{"api":{` + tc.fault + `}}`)
 			got, tries, took := h.call(tc.method, tc.path, tc.body)
 			if got.StatusCode != tc.status || tries != tc.tries {
 				t.Errorf("%s after %s tries and %v: %s", got.Status, tries, took, got.Text)
 			}
-			if n := h.Sandbox.Stats().APIFaults - before; n != tc.faults {
+			if n := h.Sandbox.Stats().APIFaults; n != tc.faults {
 				t.Errorf("the fault came about %d times, want %d", n, tc.faults)
 			}
-			h.Do(http.MethodDelete, h.SandboxURL+"/_sandbox/faults", nil)
 		})
 	}
 }
@@ -103,7 +100,8 @@ func TestRetries(t *testing.T) {
 // TestRetriesKeepToTheDeadline has HubSpot ask for more time than the caller
 // has.
 func TestRetriesKeepToTheDeadline(t *testing.T) {
-	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy))
+	t.Parallel()
+	h := startSandboxed(t, sidecartest.Config{})
 	for _, tc := range []struct {
 		name, wait, fault string
 		status            int
@@ -115,7 +113,7 @@ func TestRetriesKeepToTheDeadline(t *testing.T) {
 		{"503", "1s", `"answer":"server_error","status":503,"retry_after":2`, 503},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			hub(h).limiter = newTestLimiter(hub(h))
+			h.forgetQuota()
 			h.Fault(`{"api":{` + tc.fault + `,"times":1}}`)
 			got, tries, took := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", tc.wait)
 			if got.StatusCode != tc.status || tries != "1" || took > 900*time.Millisecond {
@@ -131,6 +129,7 @@ func TestRetriesKeepToTheDeadline(t *testing.T) {
 
 // TestRetryAfter has HubSpot ask for a pause in each of the ways there are.
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	const limited = `{"status":"error","errorType":"RATE_LIMIT","policyName":"TEN_SECONDLY_ROLLING"}`
 	const exempt = "/webhooks-journal/journal/2026-09/latest"
 	for _, tc := range []struct {
@@ -150,6 +149,7 @@ func TestRetryAfter(t *testing.T) {
 		{"429 of what is not counted", exempt, 429, []string{"Retry-After-Ms: 300"}, 300 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			var asked atomic.Int64
 			upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
 				if err := more(); err != nil {
@@ -162,52 +162,18 @@ func TestRetryAfter(t *testing.T) {
 				_, err := io.WriteString(w, answer)
 				return err
 			})
-			h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+			h := startProxy(t, upstream.url())
 			got, tries, took := h.call("GET", tc.path, "")
 			if got.StatusCode != 200 || tries != "2" || took < tc.least {
 				t.Errorf("%s after %s tries and %v; it takes %v at the least", got.Status, tries, took, tc.least)
 			}
 			// Whoever has less time than that is not kept waiting.
 			asked.Store(0)
-			hub(h).limiter = newTestLimiter(hub(h))
+			h.forgetQuota()
 			got, tries, _ = h.call("GET", tc.path, "", "X-HubSpot-Max-Wait", "100ms")
 			if got.StatusCode != tc.status || tries != "1" || got.Text != limited {
 				t.Errorf("without the time: %s after %s tries: %s", got.Status, tries, got.Text)
 			}
 		})
 	}
-}
-
-// TestClosedBodyIsThereForAnotherTry has a try end before the body was read.
-func TestClosedBodyIsThereForAnotherTry(t *testing.T) {
-	closed := false
-	r := &http.Request{Body: &closeNoter{Reader: strings.NewReader("content"), closed: &closed}, ContentLength: 7}
-	body := keepBody(r)
-	_ = r.Body.Close()
-	next, ok := body.again(false)
-	if !ok || closed {
-		t.Fatal("the body is gone")
-	}
-	if _, ok := body.again(true); ok {
-		t.Error("a request that may have left can be sent again without its body")
-	}
-	text, err := io.ReadAll(next)
-	if string(text) != "content" || err != nil {
-		t.Errorf("got %q, %v", text, err)
-	}
-	_ = next.Close()
-	next, ok = body.again(true)
-	if text, _ = io.ReadAll(next); !ok || string(text) != "content" || !closed {
-		t.Errorf("the third time: %q", text)
-	}
-}
-
-type closeNoter struct {
-	io.Reader
-	closed *bool
-}
-
-func (c *closeNoter) Close() error {
-	*c.closed = true
-	return nil
 }

@@ -1,8 +1,9 @@
-package relay
+package relay_test
 
 import (
 	"context"
-	"encoding/pem"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
 
 // soon fails the test if nothing comes within ten seconds.
@@ -26,6 +29,7 @@ func soon[T any](t *testing.T, what string, from <-chan T) T {
 
 // Each part of a body passes before the next one exists, in both directions.
 func TestStreaming(t *testing.T) {
+	t.Parallel()
 	parts := make(chan string)
 	answerOn := make(chan bool)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +50,7 @@ func TestStreaming(t *testing.T) {
 		}
 	}))
 	defer upstream.Close()
-	h := startProxy(t, upstream.URL, "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.URL)
 	client := dialWire(t, h.Addr())
 	client.write(t, "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+"\r\nX-HubSpot-User: acme\r\nTransfer-Encoding: chunked\r\n\r\n")
 	for _, part := range []string{"one", "two", "three"} {
@@ -73,6 +77,7 @@ func TestStreaming(t *testing.T) {
 // When the caller goes, so does the request to HubSpot, and nobody is
 // alarmed.
 func TestClientHangsUp(t *testing.T) {
+	t.Parallel()
 	began, gone := make(chan bool, 1), make(chan bool, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		began <- true
@@ -80,7 +85,7 @@ func TestClientHangsUp(t *testing.T) {
 		gone <- true
 	}))
 	defer upstream.Close()
-	h := startProxy(t, upstream.URL, "log\n hubspot_proxy hbdev")
+	h := startProxy(t, upstream.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -96,7 +101,7 @@ func TestClientHangsUp(t *testing.T) {
 	if err := soon(t, "the client's error", done); err == nil {
 		t.Error("the client got an answer")
 	}
-	h.WaitFor("the access log", func() bool { return strings.Contains(h.Logs.String(), `"status":499`) })
+	h.WaitFor("the end of the call", func() bool { return h.gone.Load() == 1 })
 	if logs := h.Logs.String(); strings.Contains(logs, `"level":"error"`) {
 		t.Errorf("an error is logged:\n%s", logs)
 	}
@@ -104,11 +109,12 @@ func TestClientHangsUp(t *testing.T) {
 
 // A client that waits to be asked for its body is answered without it.
 func TestAnswerBeforeTheBody(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, _ func() error) error {
 		_, _ = io.WriteString(w, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
 		return errHangUp
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	for _, tc := range []struct {
 		name, header string
 		status       int
@@ -135,12 +141,13 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 
 // An answer that breaks off breaks off for the caller too.
 func TestBrokenAnswer(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
 		_ = more()
 		_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"half\":")
 		return errHangUp
 	})
-	h := startProxy(t, upstream.url(), "hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url())
 	client := dialWire(t, h.Addr())
 	client.write(t, "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+"\r\nX-HubSpot-User: acme\r\n\r\n")
 	if got, err := client.readAnswer("GET"); err == nil {
@@ -148,8 +155,18 @@ func TestBrokenAnswer(t *testing.T) {
 	}
 }
 
+// trusting has the relay take the certificate of a server.
+func trusting(t testing.TB, server *httptest.Server) func(*relay.Config) {
+	t.Helper()
+	transport := newTransport(t)
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	transport.TLSClientConfig.RootCAs.AddCert(server.Certificate())
+	return func(c *relay.Config) { c.Transport = transport }
+}
+
 // HubSpot speaks HTTP/2 over TLS, and its certificate counts.
 func TestHTTPS(t *testing.T) {
+	t.Parallel()
 	type seen struct{ proto, target, host, serverName string }
 	requests := make(chan seen, 1)
 	upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -162,17 +179,7 @@ func TestHTTPS(t *testing.T) {
 	upstream.EnableHTTP2 = true
 	upstream.StartTLS()
 	defer upstream.Close()
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: upstream.Certificate().Raw})
-
-	h := newHarness(t)
-	file := h.WriteFile("ca.pem", string(ca))
-	text := func(transport string) string {
-		return withAPI(hubspotCaddyfile("", "hubspot_proxy hbdev {\n transport http {\n "+transport+"\n }\n }"), upstream.URL)
-	}
-	if err := h.Load(text("tls_trust_pool file " + file)); err != nil {
-		t.Fatal(err)
-	}
-	connect(t, h, "acme", testToken)
+	h := startProxy(t, upstream.URL, trusting(t, upstream))
 	got := h.raw(`GET /crm/a%2Fb/é|{x}/..?q=%20|`, "X-HubSpot-User: acme")
 	if got.StatusCode != 200 || got.Trailer.Get("X-Sum") != "9" {
 		t.Fatalf("%s %s, trailer %v", got.Status, got.Text, got.Trailer)
@@ -182,9 +189,7 @@ func TestHTTPS(t *testing.T) {
 		t.Errorf("sent %+v, want %+v", sent, want)
 	}
 
-	if err := h.Load(text("tls_timeout 5s")); err != nil {
-		t.Fatal(err)
-	}
+	h.use(func(c *relay.Config) { c.Transport = newTransport(t) })
 	e := h.Get("/crm/x", "acme")
 	wantOwnError(t, e, 502, "upstream_unreachable")
 	if status := e.Header.Get("Proxy-Status"); !strings.Contains(status, "error=tls_certificate_error") {
@@ -195,8 +200,12 @@ func TestHTTPS(t *testing.T) {
 // A body that breaks off, or is larger than the site allows, is no fault of
 // HubSpot's.
 func TestBadBodies(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	h := startProxy(t, upstream.url(), "log\n request_body {\n max_size 10\n }\n hubspot_proxy hbdev")
+	h := startProxy(t, upstream.url(), func(c *relay.Config) {
+		c.Foreign = func(err error) bool { _, ok := errors.AsType[*http.MaxBytesError](err); return ok }
+	})
+	h.maxBody.Store(10)
 	for target, contentType := range map[string]string{"/crm/x": "text/plain", "/raw/hbdev": formType} {
 		got := h.Do("POST", target, io.MultiReader(strings.NewReader("more than ten bytes")), "Authorization", "Bearer "+testCallerKey,
 			"X-HubSpot-User", "acme", "Content-Type", contentType)
@@ -204,12 +213,13 @@ func TestBadBodies(t *testing.T) {
 			t.Errorf("%s: %s %s", target, got.Status, got.Text)
 		}
 	}
+	h.WaitFor("two errors that are for somebody else", func() bool { return h.foreign.Load() == 2 })
 	for _, target := range []string{"/crm/x", "/raw/hbdev"} {
 		client := dialWire(t, h.Addr())
 		client.write(t, "POST "+target+" HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+testCallerKey+
 			"\r\nX-HubSpot-User: acme\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\nnonsense\r\n")
 		resp, err := http.ReadResponse(client.r, nil)
-		e := wantOwnError(t, h.read(resp, err), 400, "bad_request")
+		e := wantOwnError(t, h.Read(resp, err), 400, "bad_request")
 		if !strings.Contains(e.Message, "broke off") {
 			t.Errorf("%s: %s", target, e.Message)
 		}

@@ -1,4 +1,4 @@
-package relay
+package relay_test
 
 import (
 	"context"
@@ -12,39 +12,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
-// transportOf finds the transport of the first hubspot_proxy in routes.
-func transportOf(routes caddyhttp.RouteList) *Transport {
-	for _, route := range routes {
-		for _, handler := range route.Handlers {
-			switch handler := handler.(type) {
-			case *caddyhttp.Subroute:
-				if t := transportOf(handler.Routes); t != nil {
-					return t
-				}
-			case *reverseproxy.Handler:
-				if t, ok := handler.Transport.(*Transport); ok {
-					return t
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// silentResolver is a DNS server that never answers.
-func silentResolver(t *testing.T) string {
+// silentResolver asks a DNS server that never answers.
+func silentResolver(t *testing.T) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return conn.LocalAddr().String()
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
 }
 
 // silentListener takes connections and says nothing on them.
@@ -61,14 +43,22 @@ func silentListener(t *testing.T) string {
 // TestConnectionsThatTakeTooLong has no connection come about in time. What
 // was not sent takes no place of the quota, which is 1 here.
 func TestConnectionsThatTakeTooLong(t *testing.T) {
-	for _, tc := range []struct{ name, api, setting string }{
-		{"dial_timeout", "https://api.hubspot.test", "dial_timeout 200ms\n resolvers " + silentResolver(t)},
-		{"tls_timeout", "https://" + silentListener(t), "tls_timeout 200ms"},
+	t.Parallel()
+	slowDial := newTransport(t)
+	slowDial.DialContext = (&net.Dialer{Timeout: 200 * time.Millisecond, Resolver: silentResolver(t)}).DialContext
+	slowTLS := newTransport(t)
+	slowTLS.TLSHandshakeTimeout = 200 * time.Millisecond
+	for _, tc := range []struct {
+		name, api string
+		transport *http.Transport
+	}{
+		{"no name is resolved", "https://api.hubspot.test", slowDial},
+		{"no TLS comes about", "https://" + silentListener(t), slowTLS},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			site := "hubspot_proxy hbdev {\n transport http {\n " + tc.setting + "\n }\n }"
-			h := startCaddy(t, withQuota(withAPI(hubspotCaddyfile("", site), tc.api), "1 1h"))
-			connect(t, h, "acme", testToken)
+			t.Parallel()
+			h := start(t, sidecartest.Config{API: tc.api, Apps: quotaOf(1, time.Hour)}, func(c *relay.Config) { c.Transport = tc.transport })
+			h.ConnectAs("acme", testToken)
 			for range 2 {
 				got, tries, took := h.call("POST", contacts, "{}")
 				e := wantOwnError(t, got, 502, "upstream_unreachable")
@@ -83,39 +73,20 @@ func TestConnectionsThatTakeTooLong(t *testing.T) {
 // TestSlowAnswerIsLetGo has HubSpot take longer than response_header_timeout:
 // the request to it ends, too.
 func TestSlowAnswerIsLetGo(t *testing.T) {
+	t.Parallel()
 	gone := make(chan bool, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		gone <- true
 	}))
 	defer upstream.Close()
-	h := startProxy(t, upstream.URL, "hubspot_proxy hbdev {\n transport http {\n response_header_timeout 200ms\n }\n }")
+	h := startProxy(t, upstream.URL, headerTimeout(t, 200*time.Millisecond))
 	got, tries, _ := h.call("GET", contacts, "")
 	wantOwnError(t, got, 504, "upstream_timeout")
 	if tries != "1" {
 		t.Errorf("%s tries", tries)
 	}
 	soon(t, "the end of the request to HubSpot", gone)
-}
-
-func TestTimeoutsByDefault(t *testing.T) {
-	startCaddy(t, hubspotCaddyfile("", authAndProxy))
-	app, err := caddy.ActiveContext().App("http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, server := range app.(*caddyhttp.App).Servers {
-		transport := transportOf(server.Routes)
-		if transport == nil {
-			continue
-		}
-		got := transport.HTTPTransport.Transport
-		if got.ResponseHeaderTimeout != 100*time.Second || got.TLSHandshakeTimeout != 10*time.Second || got.ExpectContinueTimeout != time.Second {
-			t.Errorf("response_header_timeout %v, tls_timeout %v, expect_continue_timeout %v", got.ResponseHeaderTimeout, got.TLSHandshakeTimeout, got.ExpectContinueTimeout)
-		}
-		return
-	}
-	t.Fatal("no hubspot_proxy")
 }
 
 // waitingForQuota is how many requests of this process wait in a limiter.
@@ -126,9 +97,11 @@ func waitingForQuota() int {
 
 // TestWaitersThatGoAwayHoldNothing has clients go away that wait for quota:
 // their places, and all that their requests held.
+//
+// It counts the goroutines of the process, and so runs alone.
 func TestWaitersThatGoAwayHoldNothing(t *testing.T) {
 	const waiters = 20
-	h := startSandboxed(t, withQuota(hubspotCaddyfile("", "metrics /metrics\n hubspot_auth\n hubspot_proxy hbdev {\n max_wait 2h\n }"), "1 1h"))
+	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(1, time.Hour)}, maxWait(2*time.Hour))
 	if got, _, _ := h.call("GET", contacts, ""); got.StatusCode != 200 {
 		t.Fatal(got.Status)
 	}
@@ -151,8 +124,9 @@ func TestWaitersThatGoAwayHoldNothing(t *testing.T) {
 	wg.Wait()
 	h.WaitFor("the queue to be empty", func() bool { return waitingForQuota() == 0 })
 	h.WaitFor("the goroutines to end", func() bool { return runtime.NumGoroutine() <= before+2 })
-	const gone = `caddy_hubspot_quota_wait_seconds_count{app="hbdev",quota="burst",result="gone"} 20`
-	h.WaitFor("the metrics to count them", func() bool { return strings.Contains(h.Get("/metrics", "").Text, gone) })
+	h.WaitFor("the metrics to count them", func() bool {
+		return h.metric("caddy_hubspot_quota_wait_seconds")["app=hbdev quota=burst result=gone"] == waiters
+	})
 	if n := h.Sandbox.Stats().Portals[0].Requests; n != 1 {
 		t.Errorf("%d requests reached HubSpot, want 1", n)
 	}

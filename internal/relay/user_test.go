@@ -1,12 +1,35 @@
-package relay
+package relay_test
 
 import (
 	"io"
+	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
+// userSettings are what the setting user can be.
+var userSettings = map[string]userid.Source{
+	"":         {Header: "X-Hubspot-User"},
+	"none":     {},
+	"globex":   {Constant: "globex"},
+	"X-Tenant": {Header: "X-Tenant"},
+	"tenant-": {Lookup: func(r *http.Request) string {
+		if tenant := r.Header.Get("X-Tenant"); tenant != "" {
+			return "tenant-" + tenant
+		}
+		return ""
+	}},
+	"query":  {Lookup: func(r *http.Request) string { return r.URL.Query().Get("tenant") }},
+	"nobody": {Lookup: func(*http.Request) string { return "" }},
+}
+
 func TestWhoseRequestItIs(t *testing.T) {
+	t.Parallel()
 	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
 		if err := more(); err != nil {
 			return err
@@ -14,8 +37,11 @@ func TestWhoseRequestItIs(t *testing.T) {
 		_, err := w.Write([]byte(jsonAnswer(200, `"`+strings.TrimPrefix(m.first("Authorization"), "Bearer C")+`"`)))
 		return err
 	})
-	h := newHarness(t)
+	h := start(t, sidecartest.Config{API: upstream.url(), Apps: []appconfig.Resolved{sidecartest.Unpaced()}})
 	users := []string{"acme", "globex", "a/b", "a%2Fb", "jo@example.com", "é", "{http.request.host}", "tenant-7", "x, y"}
+	for _, user := range users {
+		h.ConnectAs(user, "C"+user)
+	}
 	for _, tc := range []struct {
 		setting, line string
 		header        []string
@@ -28,31 +54,23 @@ func TestWhoseRequestItIs(t *testing.T) {
 		{"", "GET /crm/x", []string{"X-HubSpot-User: é"}, "é", nil},
 		{"", "GET /crm/x", []string{"X-HubSpot-User: x, y"}, "x, y", nil},
 		{"", "GET /crm/x", []string{"X-HubSpot-User: {http.request.host}"}, "{http.request.host}", nil},
-		{"", "GET /as/globex/crm/x", []string{"X-HubSpot-User: acme"}, "globex", []string{"X-HubSpot-User"}},
+		{"", "GET /as/globex/crm/x", []string{"X-HubSpot-User: globex"}, "globex", []string{"X-HubSpot-User"}},
 		{"", "GET /as/a%2Fb/crm/x", nil, "a/b", nil},
 		{"", "GET /as/jo%40example.com/crm/x", nil, "jo@example.com", nil},
 		{"", "GET /as/{http.request.host}/crm/x", nil, "{http.request.host}", nil},
-		{"{http.request.header.X-Tenant}", "GET /crm/x", []string{"X-Tenant: acme", "X-HubSpot-User: globex"}, "acme", []string{"X-Tenant", "X-HubSpot-User"}},
-		{"{header.x-tenant}", "GET /crm/x", []string{"X-Tenant: {http.request.host}"}, "{http.request.host}", []string{"X-Tenant"}},
-		{"tenant-{http.request.header.X-Tenant}", "GET /crm/x", []string{"X-Tenant: 7"}, "tenant-7", nil},
-		{"{http.request.uri.query.tenant}", "GET /crm/x?tenant=%7Bhttp.request.host%7D", nil, "{http.request.host}", nil},
+		{"X-Tenant", "GET /crm/x", []string{"X-Tenant: acme", "X-HubSpot-User: globex"}, "acme", []string{"X-Tenant", "X-HubSpot-User"}},
+		{"X-Tenant", "GET /crm/x", []string{"X-Tenant: {http.request.host}"}, "{http.request.host}", []string{"X-Tenant"}},
+		{"tenant-", "GET /crm/x", []string{"X-Tenant: 7"}, "tenant-7", nil},
+		{"query", "GET /crm/x?tenant=%7Bhttp.request.host%7D", nil, "{http.request.host}", nil},
 		{"globex", "GET /crm/x", []string{"X-HubSpot-User: acme"}, "globex", []string{"X-HubSpot-User"}},
-		{"globex", "GET /as/acme/crm/x", nil, "acme", nil},
-		{"tenant-{http.request.header.X-Tenant}", "GET /crm/x", nil, "", nil},
-		{"{http.auth.user.id}", "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", nil},
-		{"{http.request.header.X-Tenant}", "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", nil},
+		{"globex", "GET /as/globex/crm/x", nil, "globex", nil},
+		{"none", "GET /as/acme/crm/x", []string{"X-HubSpot-User: globex"}, "acme", []string{"X-HubSpot-User"}},
+		{"tenant-", "GET /crm/x", nil, "", nil},
+		{"nobody", "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", nil},
+		{"X-Tenant", "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", nil},
 	} {
 		t.Run(tc.setting+" "+tc.line, func(t *testing.T) {
-			site := "hubspot_proxy hbdev"
-			if tc.setting != "" {
-				site += " {\n user " + tc.setting + "\n }"
-			}
-			if err := h.Load(withAPI(hubspotCaddyfile("", site), upstream.url())); err != nil {
-				t.Fatal(err)
-			}
-			for _, user := range users {
-				connect(t, h, user, "C"+user)
-			}
+			h.use(func(c *relay.Config) { c.User = userSettings[tc.setting] })
 			got := h.raw(tc.line, tc.header...)
 			if tc.want == "" {
 				wantOwnError(t, got, 400, "user_required")
@@ -68,15 +86,5 @@ func TestWhoseRequestItIs(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestUserSettings(t *testing.T) {
-	h := newHarness(t)
-	for _, setting := range []string{strings.Repeat("u", 1025), "\"a\tb\""} {
-		err := h.Load(hubspotCaddyfile("", "hubspot_proxy hbdev {\n user "+setting+"\n }"))
-		if err == nil || !strings.Contains(err.Error(), "user: ") || !strings.Contains(err.Error(), "Caddyfile:") {
-			t.Errorf("%.10q: loaded with %v", setting, err)
-		}
 	}
 }

@@ -1,32 +1,101 @@
-package relay
+package relay_test
 
 import (
+	"context"
+	"crypto/rand"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
 
-// tokenCaddyfile is for calls to an upstream with tokens of the caller tester,
-// whose settings more are.
-func tokenCaddyfile(upstream *wireServer, more string) string {
-	text := strings.Replace(hubspotCaddyfile(authApps, tokenSite), "key {env.CALLER_KEY}", "key {env.CALLER_KEY}\n"+more, 1)
-	return withQuota(withAPI(text, upstream.url()), "100000 1s")
-}
-
-// startTokens starts a Caddy for tokens, with users connected.
+// startTokens starts a relay for tokens of the app hbdev, and one of the app
+// hbprod below /prod, with users connected.
 func startTokens(t *testing.T) (*harness, *wireServer) {
 	t.Helper()
 	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, tokenCaddyfile(upstream, ""))
+	prod := sidecartest.Unpaced()
+	prod.Name = "hbprod"
+	h := start(t, sidecartest.Config{API: upstream.url(), Apps: []appconfig.Resolved{sidecartest.Unpaced(), prod}})
 	for _, user := range []string{"acme", "globex", "a*"} {
-		connect(t, h, user, "C"+user)
+		h.ConnectAs(user, "C"+user)
 	}
+	hbdev := h.relay.Load()
+	h.use(func(c *relay.Config) { c.App = h.App("hbprod") })
+	hbprod := h.relay.Load()
+	h.use(func(c *relay.Config) { c.App = h.App("hbdev") })
+	h.relay.Store(hbdev)
+	h.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/prod/") {
+			http.StripPrefix("/prod", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serve(hbprod, w, r) })).ServeHTTP(w, r)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
 	return h, upstream
+}
+
+// IssueToken seals a token of the caller tester for a user of the app hbdev.
+func (h *harness) IssueToken(user string, change ...func(*usertoken.Token)) string {
+	h.t.Helper()
+	return sealToken(h.t, "hbdev", testClientSecret, user, change...)
+}
+
+func sealToken(t testing.TB, app, clientSecret, user string, change ...func(*usertoken.Token)) string {
+	t.Helper()
+	sealer, err := usertoken.NewSealer(app, secret.New(clientSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	token := usertoken.Token{ID: rand.Text(), Caller: "tester", User: user, IssuedAt: now, ExpiresAt: now.Add(time.Hour)}
+	for _, apply := range change {
+		apply(&token)
+	}
+	sealed, err := sealer.Seal(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealed.Reveal()
+}
+
+// desk has the relay go by another desk.
+func (h *harness) desk(change func(*admission.Config)) {
+	h.t.Helper()
+	c := admission.Config{Apps: h.Apps, Callers: registryOf(h.t, tester()), Freezes: h.Freezes, Metrics: h.Metrics, Logger: h.Logger}
+	change(&c)
+	h.use(func(r *relay.Config) { r.Desk = admission.NewDesk(c) })
+}
+
+func tester() access.CallerConfig {
+	return access.CallerConfig{Name: "tester", Keys: []secret.Text{secret.New(testCallerKey)}}
+}
+
+func registryOf(t testing.TB, config access.CallerConfig) *access.Registry {
+	t.Helper()
+	caller, err := access.NewCaller(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := access.NewRegistry([]*access.Caller{caller})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return registry
 }
 
 // bearer is what an SDK makes of an access token: a bearer and nothing else.
@@ -36,26 +105,39 @@ func (h *harness) bearer(token, requestLine string, header ...string) answer {
 }
 
 func TestTokenSaysForWhom(t *testing.T) {
+	t.Parallel()
 	h, upstream := startTokens(t)
-	acme := h.IssueToken(`{"userForeignIdentifier":"acme"}`)
-	glob := h.IssueToken(`{"userForeignIdentifier":"a*"}`)
+	acme := h.IssueToken("acme")
+	glob := h.IssueToken("a*")
 	for _, tc := range []struct {
 		name, token, line string
 		header            []string
 		want, dimension   string
+		// others are the two that name different users, which is refused
+		// before the token's scope is: one request means one thing.
+		others []string
 	}{
-		{"bearer alone", acme, "GET /crm/x", nil, "acme", ""},
-		{"its user in the header", acme, "GET /crm/x", []string{"X-HubSpot-User: acme"}, "acme", ""},
-		{"its user in the path", acme, "GET /as/acme/crm/x", nil, "acme", ""},
-		{"another user in the header", acme, "GET /crm/x", []string{"X-HubSpot-User: globex"}, "", "user"},
-		{"another user in the path", acme, "GET /as/globex/crm/x", nil, "", "user"},
-		{"its user in the header, another in the path", acme, "GET /as/globex/crm/x", []string{"X-HubSpot-User: acme"}, "", "user"},
-		{"another app", acme, "GET /prod/crm/x", nil, "", "app"},
-		{"a user with an asterisk", glob, "GET /crm/x", nil, "a*", ""},
-		{"a user with an asterisk, for another", glob, "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", "user"},
+		{"bearer alone", acme, "GET /crm/x", nil, "acme", "", nil},
+		{"its user in the header", acme, "GET /crm/x", []string{"X-HubSpot-User: acme"}, "acme", "", nil},
+		{"its user in the path", acme, "GET /as/acme/crm/x", nil, "acme", "", nil},
+		{"another user in the header", acme, "GET /crm/x", []string{"X-HubSpot-User: globex"}, "", "", []string{"the header X-HubSpot-User", "the user token"}},
+		{"another user in the path", acme, "GET /as/globex/crm/x", nil, "", "", []string{"the path prefix /as/{user}/", "the user token"}},
+		{"its user in the header, another in the path", acme, "GET /as/globex/crm/x", []string{"X-HubSpot-User: acme"}, "", "", []string{"the path prefix /as/{user}/", "the header X-HubSpot-User"}},
+		{"another app", acme, "GET /prod/crm/x", nil, "", "app", nil},
+		{"a user with an asterisk", glob, "GET /crm/x", nil, "a*", "", nil},
+		{"a user with an asterisk, for another", glob, "GET /crm/x", []string{"X-HubSpot-User: acme"}, "", "", []string{"the header X-HubSpot-User", "the user token"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := h.bearer(tc.token, tc.line, tc.header...)
+			if tc.others != nil {
+				e := wantOwnError(t, got, 400, "bad_request")
+				for _, other := range tc.others {
+					if !strings.Contains(e.Message, other) {
+						t.Errorf("message %q, want one with %q", e.Message, other)
+					}
+				}
+				return
+			}
 			if tc.dimension != "" {
 				e := wantOwnError(t, got, 403, "caller_forbidden")
 				if d := e.Context["dimension"]; len(d) != 1 || d[0] != tc.dimension {
@@ -69,24 +151,24 @@ func TestTokenSaysForWhom(t *testing.T) {
 			}
 		})
 	}
-	h.WaitFor("the access log", func() bool { return len(h.logLines("handled request")) >= 9 })
-	for _, line := range h.logLines("handled request") {
-		if call, ok := line["hubspot"].(map[string]any); ok && (call["token_id"] == nil || call["caller"] != "tester") {
-			t.Errorf("the access log says %v", call)
+	for range 9 {
+		if s := <-h.summaries; s.TokenID == "" || s.Caller != "tester" {
+			t.Errorf("the access log would say %+v", s)
 		}
 	}
 }
 
 func TestTokenSaysForWhomAnEnvelopeIs(t *testing.T) {
+	t.Parallel()
 	h, upstream := startTokens(t)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme"}`)
+	token := h.IssueToken("acme")
 	post := func(key, body string) answer {
 		return h.Do("POST", "/raw/hbdev", strings.NewReader(body), "Authorization", "Bearer "+key, "Content-Type", jsonType)
 	}
 	for body, status := range map[string]int{
 		`{"method":"GET","url":"/crm/x"}`:                                  200,
 		`{"method":"GET","url":"/crm/x","userForeignIdentifier":"acme"}`:   200,
-		`{"method":"GET","url":"/crm/x","userForeignIdentifier":"globex"}`: 403,
+		`{"method":"GET","url":"/crm/x","userForeignIdentifier":"globex"}`: 400,
 		`{"method":"GET","url":"https://evil.example/"}`:                   400,
 		`{"url":"/crm/x"}`: 400,
 	} {
@@ -100,19 +182,25 @@ func TestTokenSaysForWhomAnEnvelopeIs(t *testing.T) {
 
 // A constant user, or one of a placeholder, is one that the request names.
 func TestTokenWhereTheSettingNamesTheUser(t *testing.T) {
-	upstream := newWireServer(t, plainAnswer)
-	text := strings.Replace(tokenCaddyfile(upstream, ""), "hubspot_proxy hbdev\n", "hubspot_proxy hbdev {\n user acme\n }\n", 1)
-	h := startCaddy(t, text)
-	connect(t, h, "acme", testToken)
-	if got := h.bearer(h.IssueToken(`{"userForeignIdentifier":"acme"}`), "GET /crm/x"); got.StatusCode != 200 {
+	t.Parallel()
+	h, _ := startTokens(t)
+	h.use(constantUser("acme"))
+	if got := h.bearer(h.IssueToken("acme"), "GET /crm/x"); got.StatusCode != 200 {
 		t.Errorf("its user: %s: %s", got.Status, got.Text)
 	}
-	wantOwnError(t, h.bearer(h.IssueToken(`{"userForeignIdentifier":"globex"}`), "GET /crm/x"), 403, "caller_forbidden")
+	e := wantOwnError(t, h.bearer(h.IssueToken("globex"), "GET /crm/x"), 400, "bad_request")
+	if !strings.Contains(e.Message, "the setting user") || !strings.Contains(e.Message, "the user token") {
+		t.Errorf("message %q", e.Message)
+	}
 }
 
 func TestNarrowedTokenCalls(t *testing.T) {
+	t.Parallel()
 	h, upstream := startTokens(t)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme","allow":["GET,PATCH /crm/objects/*","POST /crm/*/search"],"deny":["* /crm/objects/*/deals*"]}`)
+	token := h.IssueToken("acme", func(u *usertoken.Token) {
+		u.Allow = sidecartest.Rules(t, "GET,PATCH /crm/objects/*", "POST /crm/*/search")
+		u.Deny = sidecartest.Rules(t, "* /crm/objects/*/deals*")
+	})
 	for line, want := range map[string]int{
 		"GET /crm/objects/2026-09/contacts?limit=1":          200,
 		"PATCH /crm/objects/2026-09/contacts/1":              200,
@@ -146,31 +234,29 @@ func TestNarrowedTokenCalls(t *testing.T) {
 
 // The policy of the issuer is the one at the time of use.
 func TestTokenFollowsItsIssuer(t *testing.T) {
-	h, upstream := startTokens(t)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme","allow":["* /crm/*"]}`)
-	tokens := func(key string) string {
-		return strings.Replace(tokenCaddyfile(upstream, ""), "caller tester", "caller "+key, 1)
-	}
+	t.Parallel()
+	h, _ := startTokens(t)
+	token := h.IssueToken("acme", func(u *usertoken.Token) { u.Allow = sidecartest.Rules(t, "* /crm/*") })
 	for _, tc := range []struct {
-		name, config string
-		status       int
-		kind, text   string
+		name       string
+		change     func(*access.CallerConfig)
+		status     int
+		kind, text string
 	}{
-		{"as it was", tokenCaddyfile(upstream, ""), 200, "", ""},
-		{"another key", strings.Replace(tokenCaddyfile(upstream, ""), "{env.CALLER_KEY}", "{env.OTHER_KEY}", 1), 200, "", ""},
-		{"name in another case", tokens("Tester"), 200, "", ""},
-		{"path denied", tokenCaddyfile(upstream, "deny * /crm/*"), 403, "caller_forbidden", "Caller"},
-		{"method not allowed", tokenCaddyfile(upstream, "allow POST /crm/*"), 403, "caller_forbidden", "method"},
-		{"user not allowed", tokenCaddyfile(upstream, "users globex"), 403, "caller_forbidden", "act for this user"},
-		{"app not allowed", tokenCaddyfile(upstream, "apps hbprod"), 403, "caller_forbidden", "use this app"},
-		{"renamed", tokens("other"), 401, "caller_unauthenticated", "not in the sidecar's configuration any more"},
-		{"back", tokenCaddyfile(upstream, ""), 200, "", ""},
+		{"as it was", func(*access.CallerConfig) {}, 200, "", ""},
+		{"another key", func(c *access.CallerConfig) { c.Keys = []secret.Text{secret.New("another-key-of-the-caller-0123")} }, 200, "", ""},
+		{"name in another case", func(c *access.CallerConfig) { c.Name = "Tester" }, 200, "", ""},
+		{"path denied", func(c *access.CallerConfig) { c.Deny = sidecartest.Rules(t, "* /crm/*") }, 403, "caller_forbidden", "Caller"},
+		{"method not allowed", func(c *access.CallerConfig) { c.Allow = sidecartest.Rules(t, "POST /crm/*") }, 403, "caller_forbidden", "method"},
+		{"user not allowed", func(c *access.CallerConfig) { c.Users = []string{"globex"} }, 403, "caller_forbidden", "act for this user"},
+		{"app not allowed", func(c *access.CallerConfig) { c.Apps = []string{"hbprod"} }, 403, "caller_forbidden", "use this app"},
+		{"renamed", func(c *access.CallerConfig) { c.Name = "other" }, 401, "caller_unauthenticated", "not in the sidecar's configuration any more"},
+		{"back", func(*access.CallerConfig) {}, 200, "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			t.Setenv("OTHER_KEY", "another-key-of-the-caller-0123")
-			if err := h.Load(tc.config); err != nil {
-				t.Fatal(err)
-			}
+			config := tester()
+			tc.change(&config)
+			h.desk(func(c *admission.Config) { c.Callers = registryOf(t, config) })
 			got := h.bearer(token, "GET /crm/x")
 			if tc.kind != "" {
 				wantOwnError(t, got, tc.status, tc.kind)
@@ -183,8 +269,9 @@ func TestTokenFollowsItsIssuer(t *testing.T) {
 }
 
 func TestTokenExpires(t *testing.T) {
+	t.Parallel()
 	h, _ := startTokens(t)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme","expiresIn":60}`)
+	token := h.IssueToken("acme", func(u *usertoken.Token) { u.ExpiresAt = u.IssuedAt.Add(time.Minute) })
 	begun := time.Now()
 	for _, tc := range []struct {
 		after  time.Duration
@@ -197,31 +284,55 @@ func TestTokenExpires(t *testing.T) {
 		{2 * time.Hour, 401, "has expired"},
 		{-2 * time.Minute, 401, "not valid here"},
 	} {
-		h.App().now = func() time.Time { return begun.Add(tc.after) }
-		for _, target := range []string{"/crm/x", "/hubspot/connections/hbdev/acme"} {
-			got := h.bearer(token, "GET "+target)
-			if tc.status != 200 {
-				wantOwnError(t, got, tc.status, "caller_unauthenticated")
-			}
-			if got.StatusCode != tc.status || !strings.Contains(got.Text, tc.text) {
-				t.Errorf("%s after %v: %s: %s", target, tc.after, got.Status, got.Text)
-			}
+		h.desk(func(c *admission.Config) { c.Now = func() time.Time { return begun.Add(tc.after) } })
+		got := h.bearer(token, "GET /crm/x")
+		if tc.status != 200 {
+			wantOwnError(t, got, tc.status, "caller_unauthenticated")
+		}
+		if got.StatusCode != tc.status || !strings.Contains(got.Text, tc.text) {
+			t.Errorf("after %v: %s: %s", tc.after, got.Status, got.Text)
 		}
 	}
 }
 
+// A token that was opened a moment ago expires all the same.
+func TestOpenedTokenExpires(t *testing.T) {
+	t.Parallel()
+	h, _ := startTokens(t)
+	token := h.IssueToken("acme", func(u *usertoken.Token) { u.ExpiresAt = u.IssuedAt.Add(10 * time.Second) })
+	var later atomic.Int64
+	h.desk(func(c *admission.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
+	for _, status := range []int{200, 200, 401} {
+		if status == 401 {
+			later.Store(int64(11 * time.Second))
+		}
+		if got := h.bearer(token, "GET /crm/x"); got.StatusCode != status {
+			t.Errorf("want %d: %s: %s", status, got.Status, got.Text)
+		}
+	}
+}
+
+// withCredentials has the apps have other client credentials.
+func (h *harness) withCredentials(source hubspot.CredentialSource) {
+	h.t.Helper()
+	old := h.App("hbdev")
+	client := &hubspot.Client{HTTP: old.Client.HTTP, Endpoints: old.Endpoints, RedirectURI: old.Client.RedirectURI, Credentials: source}
+	app := &hubapp.App{
+		Name: old.Name, Settings: old.Settings, Endpoints: old.Endpoints, Client: client, Manager: old.Manager, Limiter: old.Limiter,
+	}
+	h.use(func(c *relay.Config) { c.App = app })
+	h.desk(func(c *admission.Config) { c.Apps = []*hubapp.App{app} })
+}
+
 func TestTokenOverSecretRotation(t *testing.T) {
-	h, upstream := startTokens(t)
-	t.Setenv("NEXT_SECRET", "next-client-secret-0123456789")
+	t.Parallel()
+	h, _ := startTokens(t)
+	const nextSecret = "next-client-secret-0123456789"
 	load := func(first, next string) {
 		t.Helper()
-		settings := "client_secret   {env." + first + "}\n"
-		if next != "" {
-			settings += "client_secret_next {env." + next + "}\n"
-		}
-		if err := h.Load(strings.Replace(tokenCaddyfile(upstream, ""), "client_secret   {env.HUBSPOT_CLIENT_SECRET}\n", settings, 1)); err != nil {
-			t.Fatal(err)
-		}
+		h.withCredentials(hubspot.StaticCredentials{ClientID: sidecartest.ClientID, Secret: secret.New(first), NextSecret: secret.New(next)})
 	}
 	check := func(when, token string, status int) {
 		t.Helper()
@@ -229,39 +340,44 @@ func TestTokenOverSecretRotation(t *testing.T) {
 			t.Errorf("%s: %s: %s", when, got.Status, got.Text)
 		}
 	}
-	before := h.IssueToken(`{"userForeignIdentifier":"acme"}`)
-	load("HUBSPOT_CLIENT_SECRET", "NEXT_SECRET")
+	before := h.IssueToken("acme")
+	load(testClientSecret, nextSecret)
 	check("made before, during", before, 200)
-	load("NEXT_SECRET", "HUBSPOT_CLIENT_SECRET")
+	load(nextSecret, testClientSecret)
 	check("made before, swapped", before, 200)
-	during := h.IssueToken(`{"userForeignIdentifier":"acme"}`)
-	load("NEXT_SECRET", "")
+	during := sealToken(t, "hbdev", nextSecret, "acme")
+	check("made swapped, swapped", during, 200)
+	load(nextSecret, "")
 	check("made swapped, after", during, 200)
 	check("made before, after", before, 401)
 }
 
 // Garbage is told nothing, and what was sealed for another purpose is garbage.
 func TestNoTokens(t *testing.T) {
+	t.Parallel()
 	h, _ := startTokens(t)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme"}`)
-	state := sealed(t, h, "hbdev", func(*oauthstate.State) {})
-	other := h.askForToken("hbprod", jsonType, `{"userForeignIdentifier":"acme"}`, testCallerKey)
-	var prod issuedAnswer
-	other.JSON(t, &prod)
+	token := h.IssueToken("acme")
+	prod := sealToken(t, "hbprod", testClientSecret, "acme")
+	states, err := oauthstate.NewSealer("hbdev", secret.New(testClientSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := states.Seal(oauthstate.State{User: "acme", Verifier: hubspot.NewVerifier(), Nonce: rand.Text(), IssuedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"prefix":                   "hsut_",
 		"garbage":                  "hsut_garbage",
 		"cut":                      token[:len(token)-1],
 		"a state":                  "hsut_" + state,
 		"a state under its header": token[:21] + state[16:],
-		"another app's header":     prod.Token[:21] + token[21:],
+		"another app's header":     prod[:21] + token[21:],
 		"too long":                 token + strings.Repeat("A", 5000),
 	} {
-		for _, target := range []string{"/crm/x", "/hubspot/connections/hbdev/acme"} {
-			got := h.bearer(text, "GET "+target)
-			if e := wantOwnError(t, got, 401, "caller_unauthenticated"); e.Message != "The user token is not valid here." {
-				t.Errorf("%s: %s", name, e.Message)
-			}
+		got := h.bearer(text, "GET /crm/x")
+		if e := wantOwnError(t, got, 401, "caller_unauthenticated"); e.Message != "The user token is not valid here." {
+			t.Errorf("%s: %s", name, e.Message)
 		}
 	}
 	for name, header := range map[string]string{
@@ -273,115 +389,36 @@ func TestNoTokens(t *testing.T) {
 			t.Errorf("%s: %s", name, got.Status)
 		}
 	}
-	for _, text := range []string{token, token[5:], state[:16] + token[21:]} {
-		got := h.Do(http.MethodGet, "/hubspot/hbdev/callback?code=x&state="+text, nil, "Accept", "application/json")
-		if got.StatusCode != 400 || !strings.Contains(got.Text, "state_malformed") {
-			t.Errorf("a token as a state: %s: %s", got.Status, got.Text)
-		}
-	}
 }
 
 // With `open`, a token that is given has to be right as well.
 func TestTokenWhereOpen(t *testing.T) {
-	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, strings.Replace(tokenCaddyfile(upstream, ""), "hubspot_proxy hbdev\n", "hubspot_proxy hbdev {\n open\n }\n", 1))
-	connect(t, h, "acme", testToken)
-	token := h.IssueToken(`{"userForeignIdentifier":"acme","allow":["GET /crm/*"]}`)
+	t.Parallel()
+	h, _ := startTokens(t)
+	h.use(open)
+	token := h.IssueToken("acme", func(u *usertoken.Token) { u.Allow = sidecartest.Rules(t, "GET /crm/*") })
 	if got := h.bearer(token, "GET /crm/x", "Sec-Fetch-Site: cross-site"); got.StatusCode != 200 {
 		t.Errorf("a good one: %s: %s", got.Status, got.Text)
 	}
 	wantOwnError(t, h.bearer(token, "GET /files/x"), 403, "caller_forbidden")
-	wantOwnError(t, h.bearer(token, "GET /crm/x", "X-HubSpot-User: globex"), 403, "caller_forbidden")
+	wantOwnError(t, h.bearer(token, "GET /crm/x", "X-HubSpot-User: globex"), 400, "bad_request")
 	wantOwnError(t, h.bearer(token[:40], "GET /crm/x"), 401, "caller_unauthenticated")
+}
+
+// noCredentials are in a store that does not answer.
+type noCredentials struct{}
+
+func (noCredentials) Credentials(context.Context) (hubspot.Credentials, error) {
+	return hubspot.Credentials{}, fmt.Errorf("asking nobody: %w", connection.ErrUnavailable)
 }
 
 // Without the client secret nobody can tell a token from garbage.
 func TestTokenWithoutCredentials(t *testing.T) {
-	t.Setenv("VAULT_TOKEN_OF_TEST", "x")
-	text := strings.NewReplacer(
-		"client_id       {env.HUBSPOT_CLIENT_ID}\n", "credentials vault secret/hubspot-apps/hbdev\n",
-		"client_secret   {env.HUBSPOT_CLIENT_SECRET}\n", "",
-	).Replace(hubspotCaddyfile("store vault http://127.0.0.1:1 {\n auth token {env.VAULT_TOKEN_OF_TEST}\n }", authAndProxySite))
-	h := startCaddy(t, text)
-	got := h.askForToken("hbdev", jsonType, `{"userForeignIdentifier":"acme"}`, testCallerKey)
-	wantOwnError(t, got, 503, "store_unavailable")
+	t.Parallel()
+	h, _ := startTokens(t)
+	h.withCredentials(noCredentials{})
 	// The mark of the app is there, so it is worth looking.
 	const token = "hsut_" + "aHUB"
 	wantOwnError(t, h.bearer(token+strings.Repeat("A", 100), "GET /crm/x"), 401, "caller_unauthenticated")
-	wantOwnError(t, h.bearer(tokenOfNobody(t), "GET /crm/x"), 503, "store_unavailable")
-}
-
-// tokenOfNobody is a token of the app hbdev that was sealed with a secret
-// which nobody has.
-func tokenOfNobody(t *testing.T) string {
-	t.Helper()
-	sealer, err := usertoken.NewSealer("hbdev", secret.New("the secret of nobody"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := sealer.Seal(usertoken.Token{
-		ID: "id", Caller: "tester", User: "acme", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Minute),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return token.Reveal()
-}
-
-// A token is in no log of ours, and in none of Caddy's unless it is told to
-// log credentials, which prints the headers of requests.
-func TestTokensOfUsersAreInNoLog(t *testing.T) {
-	for name, credentials := range map[string]bool{"plain": false, "log_credentials": true} {
-		t.Run(name, func(t *testing.T) { huntUserTokens(t, credentials) })
-	}
-}
-
-func huntUserTokens(t *testing.T, credentials bool) {
-	t.Helper()
-	upstream := newWireServer(t, plainAnswer)
-	servers := "servers {\n trace\n }"
-	if credentials {
-		servers = "servers {\n trace\n log_credentials\n }"
-	}
-	text := strings.Replace(tokenCaddyfile(upstream, ""), "{\n\thubspot {", "{\n\tdebug\n\tmetrics\n\t"+servers+"\n\thubspot {", 1)
-	text = strings.Replace(text, "hubspot_proxy hbdev\n", "hubspot_proxy hbdev {\n verbose_logs\n }\n", 1)
-	h := newHarness(t, withAdmin())
-	if err := h.Load(text); err != nil {
-		t.Fatal(err)
-	}
-	const user = "leak-user-81c2@example.com"
-	connect(t, h, user, testToken)
-	whole := h.IssueToken(`{"userForeignIdentifier":"` + user + `"}`)
-	narrow := h.IssueToken(`{"userForeignIdentifier":"` + user + `","allow":["GET /crm/*"]}`)
-	for _, token := range []string{whole, narrow, whole + "x", whole[:60]} {
-		for _, line := range []string{
-			"GET /crm/x", "GET /files/x", "GET /oauth/x", "GET /crm/%00", "GET /prod/x", "GET /crm/../x",
-			"GET /hubspot/connections/hbdev", "GET /hubspot/tokens/hbdev", "POST /hubspot/tokens/hbdev",
-		} {
-			h.bearer(token, line)
-		}
-	}
-	h.App().now = func() time.Time { return time.Now().Add(2 * time.Hour) }
-	h.bearer(whole, "GET /crm/last")
-	h.WaitFor("the access log", func() bool { return strings.Contains(h.Logs.String(), `"uri":"/crm/last"`) })
-	logs := h.Logs.String()
-	seen := logs + h.Admin("GET", "/config/").Text + h.Admin("GET", "/metrics").Text
-	// The ids are in the logs, the tokens are not.
-	for _, there := range []string{`"token_id":"`, "user token issued", "upstream roundtrip", `caddy_hubspot_requests_total`} {
-		if !strings.Contains(seen, there) {
-			t.Errorf("the logs do not have %q", there)
-		}
-	}
-	for line := range strings.Lines(seen) {
-		headers := credentials && strings.Contains(line, `"request":{`) && !strings.Contains(line, "upstream roundtrip")
-		if strings.Contains(line, "hsut_") && !headers {
-			t.Errorf("a token is in the log: %s", line)
-		}
-		if strings.Contains(line, user) {
-			t.Errorf("the user is in the log: %s", line)
-		}
-	}
-	if credentials && !strings.Contains(logs, whole) {
-		t.Error("log_credentials does not show the token: the test shows nothing")
-	}
+	wantOwnError(t, h.bearer(sealToken(t, "hbdev", "the secret of nobody", "acme"), "GET /crm/x"), 503, "store_unavailable")
 }
