@@ -61,6 +61,12 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.nice != 0 {
+		if err := setPriority(o.nice); err != nil {
+			return err
+		}
+		defer setPriority(0) //nolint:errcheck // of the session that goes on; what can be done has been
+	}
 	r := &report{
 		Date:     time.Now().UTC().Format(time.DateOnly),
 		Machine:  machine(runtime.NumCPU()),

@@ -34,6 +34,7 @@ type options struct {
 	traces    float64
 	json      string
 	profile   string
+	nice      int
 	quiet     bool
 	// work is a folder for all files; caddy is in it unless it is named.
 	work  string
@@ -104,6 +105,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.Float64Var(&o.traces, "traces", 0.01, "the part of requests that *-full traces, 0 to 1")
 	flags.StringVar(&o.json, "json", "", "also write all measurements to this `file`")
 	flags.StringVar(&o.profile, "profile", "", "after the rounds, one run of each Caddy that does not count, with its CPU profile written to this `folder` and summed up by whose code it is")
+	flags.IntVar(&o.nice, "nice", 0, "nice value of all that runs, for a machine that is busy with other things; below 0 needs root, and leaves little to others")
 	flags.BoolVar(&o.quiet, "quiet", false, "no progress")
 	flags.Bool("install", false, "install nginx and wrk with apt-get where they are missing")
 	flags.StringVar(&o.caddy, "caddy", "", "the caddy to measure; by default ./cmd/caddy of this checkout")

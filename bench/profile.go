@@ -97,7 +97,8 @@ var owners = []owner{
 	{"ours", hasPrefix("github.com/caddy-hubspot/")},
 	{"Go's ReverseProxy", hasPrefix("net/http/httputil.")},
 	{"Caddy's reverse_proxy", hasPrefix("github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy.")},
-	{"the rest of Caddy", hasPrefix("github.com/caddyserver/", "go.uber.org/zap", "go.opentelemetry.io/", "github.com/prometheus/")},
+	{"tracing", hasPrefix("go.opentelemetry.io/")},
+	{"the rest of Caddy", hasPrefix("github.com/caddyserver/")},
 	{"Go's transport", hasPrefix(
 		"net/http.(*Transport)", "net/http.(*persistConn)", "net/http.(*transportRequest)", "net/http.(*http2Transport)",
 		"net/http.(*http2ClientConn)", "net/http.(*http2clientStream)", "net/http.(*http2clientConn", "net/http.(*bodyEOFSignal)",
