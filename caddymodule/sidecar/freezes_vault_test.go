@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"crypto/rand"
@@ -10,18 +10,21 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 )
 
 // onVault returns a Caddyfile with a store in Vault, by a role with a policy.
-func onVault(t *testing.T, h *harness, server *vaulttest.Server, mount, policy, global string) string {
+func onVault(t *testing.T, h *caddytest.Harness, server *vaulttest.Server, mount, policy, global string) string {
 	t.Helper()
 	role := server.AppRole(t, map[string]any{"token_policies": []string{policy}})
 	t.Setenv("VAULT_ROLE_ID", role.RoleID)
 	h.WriteFile("secret_id", role.SecretID(t))
-	return hubspotCaddyfile(`store vault `+server.TLSAddress+` {
+	return caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
 			mount `+mount+`
 			auth approle {
 				mount `+role.Mount+`
@@ -30,7 +33,7 @@ func onVault(t *testing.T, h *harness, server *vaulttest.Server, mount, policy, 
 			}
 			ca `+server.CAFile+`
 		}
-		`+global, authAndProxy)
+		`+global, caddytest.AuthAndProxy)
 }
 
 // TestFreezesOutliveVault takes Vault away, then the process, then the copy.
@@ -40,7 +43,7 @@ func TestFreezesOutliveVault(t *testing.T) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	t.Setenv("FALLBACK_KEY", base64.StdEncoding.EncodeToString(key))
-	h := newHarness(t, withAdmin())
+	h := caddytest.New(t, caddytest.WithAdmin())
 	const cache = "fallback_cache DIR/fallback {\n key {env.FALLBACK_KEY}\n }"
 	text := onVault(t, h, server, mount, server.Policy(t, "sidecar.hcl", mount, "hbdev"), cache)
 	again := func(text string) {
@@ -48,7 +51,7 @@ func TestFreezesOutliveVault(t *testing.T) {
 		if err := caddy.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		h.WaitFor("the process to forget", func() bool { return len(pooled()) == 0 })
+		h.WaitFor("the process to forget", func() bool { return len(caddytest.Pooled()) == 0 })
 		if err := h.Load(text); err != nil {
 			t.Fatal(err)
 		}
@@ -56,21 +59,21 @@ func TestFreezesOutliveVault(t *testing.T) {
 	again(text)
 	h.Connect("acme", sandbox.DemoHubID)
 	h.Connect("globex", sandbox.DemoHubID)
-	h.freeze(freeze.Selector{User: "acme"})
+	h.Freeze(freeze.Selector{User: "acme"})
 
 	server.Stop(t)
-	wantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
-	if got := h.adminBody(http.MethodPost, adminFreezes, `{"all":true}`, "application/json"); got.StatusCode != 503 {
+	sidecartest.WantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
+	if got := h.AdminBody(http.MethodPost, adminapi.Freezes, `{"all":true}`, "application/json"); got.StatusCode != 503 {
 		t.Errorf("freezing without Vault: %s %s; want 503", got.Status, got.Text)
 	}
 	again(text)
-	wantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
+	sidecartest.WantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
 	if got := h.Get(contacts, "globex"); got.StatusCode != 200 {
 		t.Errorf("whoever is not frozen: %s %s", got.Status, got.Text)
 	}
 	// Without the copy nobody can say.
 	again(strings.Replace(text, cache, "", 1))
-	e := wantOwnError(t, h.Get(contacts, "globex"), 503, "store_unavailable")
+	e := sidecartest.WantOwnError(t, h.Get(contacts, "globex"), 503, "store_unavailable")
 	if !strings.Contains(e.Message, "frozen") {
 		t.Errorf("message: %s", e.Message)
 	}
@@ -94,12 +97,12 @@ func TestFreezesOutliveVault(t *testing.T) {
 func TestFreezesWithoutPermission(t *testing.T) {
 	server := vaulttest.Start(t)
 	mount := server.Mount(t)
-	content, err := os.ReadFile("../examples/vault/sidecar.hcl")
+	content, err := os.ReadFile("../../examples/vault/sidecar.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	names := strings.NewReplacer(`"secret/`, `"`+mount+`/`, "hubspot/control", "hubspot/nowhere")
-	h := newHarness(t, withAdmin())
+	h := caddytest.New(t, caddytest.WithAdmin())
 	if err := h.Load(onVault(t, h, server, mount, server.PolicyText(t, names.Replace(string(content))), "")); err != nil {
 		t.Fatal(err)
 	}
@@ -113,9 +116,9 @@ func TestFreezesWithoutPermission(t *testing.T) {
 		t.Errorf("%d warnings; want one", n)
 	}
 	missing := `path "` + mount + `/data/hubspot/control/*"`
-	_, err = runCommand(t, "freeze", "--user=acme", "--address=unix/"+h.adminSocket())
-	if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), `\"`, `"`), missing) {
-		t.Errorf("freeze: %v; want what the policy lacks", err)
+	got := h.AdminBody(http.MethodPost, adminapi.Freezes, `{"user":"acme"}`, "application/json")
+	if got.StatusCode != 503 || !strings.Contains(strings.ReplaceAll(got.Text, `\"`, `"`), missing) {
+		t.Errorf("freeze: %s %s; want what the policy lacks", got.Status, got.Text)
 	}
 	if got := h.Admin(http.MethodGet, "/hubspot/ready"); got.StatusCode != 200 {
 		t.Errorf("ready: %s %s", got.Status, got.Text)

@@ -1,8 +1,9 @@
-package caddymodule
+package hubapp
 
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -52,8 +54,9 @@ func (c *clock) now() time.Time          { return time.Unix(0, c.nanos.Load()) }
 func (c *clock) advance(d time.Duration) { c.nanos.Add(int64(d)) }
 
 func TestStoredCredentials(t *testing.T) {
+	t.Parallel()
 	keeper, clock := new(credentialKeeper), new(clock)
-	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source := NewStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
 	source.now = clock.now
 	want := func(secret string, reads int64) {
 		t.Helper()
@@ -108,8 +111,9 @@ func TestStoredCredentials(t *testing.T) {
 }
 
 func TestStoredCredentialsAreReadOnce(t *testing.T) {
+	t.Parallel()
 	keeper := &credentialKeeper{id: "id", text: "secret", gate: make(chan struct{})}
-	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source := NewStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
 	impatient, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := source.Credentials(impatient); !errors.Is(err, context.Canceled) {
@@ -131,13 +135,18 @@ func TestStoredCredentialsAreReadOnce(t *testing.T) {
 }
 
 func TestRefusedCredentialsAreReadAgain(t *testing.T) {
-	h := newHarness(t)
-	keeper, clock := &credentialKeeper{id: testClientID, text: "wrong"}, new(clock)
-	source := newStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
-	source.now = clock.now
-	provider := refusals{
-		&hubspot.Client{Endpoints: hubspot.Endpoints{API: h.SandboxURL}, Credentials: source}, source,
+	t.Parallel()
+	hubSpot, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	server := httptest.NewServer(hubSpot)
+	t.Cleanup(server.Close)
+	endpoints := hubspot.Endpoints{API: server.URL}
+	keeper, clock := &credentialKeeper{id: sandbox.DemoClientID, text: "wrong"}, new(clock)
+	source := NewStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source.now = clock.now
+	provider := source.Provider(&hubspot.Client{Endpoints: endpoints, Credentials: source})
 	refuse := func() {
 		t.Helper()
 		_, err := provider.Refresh(t.Context(), secret.New("no-such-token"))
@@ -146,24 +155,24 @@ func TestRefusedCredentialsAreReadAgain(t *testing.T) {
 		}
 	}
 	refuse()
-	keeper.set(testClientID, testClientSecret, nil)
+	keeper.set(sandbox.DemoClientID, sandbox.DemoClientSecret, nil)
 	clock.advance(credentialsRetry)
 	if _, err := provider.Refresh(t.Context(), secret.New("no-such-token")); hubspot.Classify(err) != hubspot.ClassDeadGrant {
 		t.Errorf("error once the secret is right: %v, want that of a dead grant", err)
 	}
 
 	// So does the end of an install.
-	keeper.set(testClientID, "wrong again", nil)
+	keeper.set(sandbox.DemoClientID, "wrong again", nil)
 	clock.advance(credentialsLife)
-	hub := &hubApp{client: &hubspot.Client{
-		Endpoints: hubspot.Endpoints{API: h.SandboxURL}, Credentials: source, RedirectURI: testRedirectURI,
+	app := &App{Client: &hubspot.Client{
+		Endpoints: endpoints, Credentials: source, RedirectURI: "http://localhost/hubspot/hbdev/callback",
 	}}
-	if _, err := hub.exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassMisconfigured {
+	if _, err := app.Exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassMisconfigured {
 		t.Errorf("error of an exchange with a wrong client secret: %v", err)
 	}
-	keeper.set(testClientID, testClientSecret, nil)
+	keeper.set(sandbox.DemoClientID, sandbox.DemoClientSecret, nil)
 	clock.advance(credentialsRetry)
-	if _, err := hub.exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassBadCode {
+	if _, err := app.Exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassBadCode {
 		t.Errorf("error once the secret is right: %v, want that of a bad code", err)
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"crypto/ecdsa"
@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // workloadIssuer signs JWTs and publishes its key.
@@ -104,9 +107,9 @@ const workload = "system:serviceaccount:crm:sync"
 
 func TestCallerByJWT(t *testing.T) {
 	issuer := newWorkloadIssuer(t)
-	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, withAPI(hubspotCaddyfile(workloadCallers("jwks_url "+issuer.url), "hubspot_auth\nhubspot_proxy hbdev"), upstream.url()))
-	connect(t, h, "acme", testToken)
+	upstream := caddytest.Upstream(t)
+	h := caddytest.Start(t, caddytest.WithAPI(caddytest.Caddyfile(workloadCallers("jwks_url "+issuer.url), "hubspot_auth\nhubspot_proxy hbdev"), upstream))
+	h.ConnectAs("acme", caddytest.AccessToken)
 	if n := issuer.asked.Load(); n != 0 {
 		t.Errorf("the keys were fetched %d times when the config was loaded", n)
 	}
@@ -128,7 +131,7 @@ func TestCallerByJWT(t *testing.T) {
 		{"none", "Bearer " + none, "", "The JWT is malformed or its algorithm is not accepted."},
 		{"of somebody else", "Bearer " + newWorkloadIssuer(t).token(workload, nil), "", "The signature of the JWT is wrong."},
 		{"as a password", "Basic " + base64.StdEncoding.EncodeToString([]byte("workload:"+good)), "", "caller key is not known"},
-		{"key", "Bearer " + testCallerKey + "x", "", "caller key is not known"},
+		{"key", "Bearer " + caddytest.CallerKey + "x", "", "caller key is not known"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := h.Do(http.MethodDelete, "/as/acme/crm/x", nil, "Authorization", tc.authorization)
@@ -154,15 +157,15 @@ func TestCallerByJWT(t *testing.T) {
 func TestIssuerOfJWTsAway(t *testing.T) {
 	issuer := newWorkloadIssuer(t)
 	issuer.away.Store(true)
-	upstream := newWireServer(t, plainAnswer)
-	text := withAPI(hubspotCaddyfile(workloadCallers("jwks_url "+issuer.url), "hubspot_proxy hbdev"), upstream.url())
-	h := startCaddy(t, text)
-	connect(t, h, "acme", testToken)
-	ask := func() answer {
+	upstream := caddytest.Upstream(t)
+	text := caddytest.WithAPI(caddytest.Caddyfile(workloadCallers("jwks_url "+issuer.url), "hubspot_proxy hbdev"), upstream)
+	h := caddytest.Start(t, text)
+	h.ConnectAs("acme", caddytest.AccessToken)
+	ask := func() caddytest.Answer {
 		return h.Do(http.MethodGet, "/as/acme/crm/x", nil, "Authorization", "Bearer "+issuer.token(workload, nil))
 	}
 	got := ask()
-	e := wantOwnError(t, got, 401, "caller_unauthenticated")
+	e := sidecartest.WantOwnError(t, got, 401, "caller_unauthenticated")
 	if !strings.Contains(e.Message, "cannot be had at present") || strings.Contains(e.Message, issuer.url) || got.Header.Get("Retry-After") != "10" {
 		t.Errorf("%s, Retry-After %q", e.Message, got.Header.Get("Retry-After"))
 	}
@@ -190,14 +193,14 @@ func TestIssuerOfJWTsAway(t *testing.T) {
 
 func TestKeysOfJWTsInAFile(t *testing.T) {
 	issuer := newWorkloadIssuer(t)
-	upstream := newWireServer(t, plainAnswer)
-	h := newHarness(t)
+	upstream := caddytest.Upstream(t)
+	h := caddytest.New(t)
 	path := h.WriteFile("jwks.json", string(issuer.keys()))
 	t.Setenv("JWKS", path)
-	if err := h.Load(withAPI(hubspotCaddyfile(workloadCallers("jwks_file {env.JWKS}"), "hubspot_proxy hbdev"), upstream.url())); err != nil {
+	if err := h.Load(caddytest.WithAPI(caddytest.Caddyfile(workloadCallers("jwks_file {env.JWKS}"), "hubspot_proxy hbdev"), upstream)); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, h, "acme", testToken)
+	h.ConnectAs("acme", caddytest.AccessToken)
 	if got := h.Do(http.MethodGet, "/as/acme/crm/x", nil, "Authorization", "Bearer "+issuer.token(workload, nil)); got.Text != `{"ok": true}` {
 		t.Errorf("%s %s", got.Status, got.Text)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package stores_test
 
 import (
 	"net/http"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 )
@@ -17,7 +19,7 @@ func vaultCaddyfile(server *vaulttest.Server, role *vaulttest.AppRole, mount, mo
 	return strings.NewReplacer(
 		"client_id       {env.HUBSPOT_CLIENT_ID}\n", "credentials vault "+mount+"/hubspot-apps/hbdev\n",
 		"client_secret   {env.HUBSPOT_CLIENT_SECRET}\n", "",
-	).Replace(hubspotCaddyfile(`store vault `+server.TLSAddress+` {
+	).Replace(caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
 			mount `+mount+`
 			auth approle {
 				mount `+role.Mount+`
@@ -26,7 +28,7 @@ func vaultCaddyfile(server *vaulttest.Server, role *vaulttest.AppRole, mount, mo
 				`+more+`
 			}
 			ca `+server.CAFile+`
-		}`, authAndProxy))
+		}`, caddytest.AuthAndProxy))
 }
 
 func TestVault(t *testing.T) {
@@ -35,7 +37,7 @@ func TestVault(t *testing.T) {
 	role := server.AppRole(t, map[string]any{"token_policies": []string{server.Policy(t, "sidecar.hcl", mount, "hbdev")}})
 	t.Setenv("VAULT_ROLE_ID", role.RoleID)
 
-	h := newHarness(t, withAdmin())
+	h := caddytest.New(t, caddytest.WithAdmin())
 	text := vaultCaddyfile(server, role, mount, "secret_id_wrapped")
 	// Neither the credentials nor a login are there yet: a config loads
 	// without Vault.
@@ -47,7 +49,7 @@ func TestVault(t *testing.T) {
 	}
 	h.WriteFile("secret_id", role.WrappedSecretID(t))
 	server.Write(t, mount+"/data/hubspot-apps/hbdev", map[string]any{
-		"data":    map[string]any{"client_id": testClientID, "client_secret": testClientSecret},
+		"data":    map[string]any{"client_id": caddytest.ClientID, "client_secret": caddytest.ClientSecret},
 		"options": map[string]any{"cas": 0},
 	})
 	ready := func(status int) func() bool {
@@ -70,7 +72,7 @@ func TestVault(t *testing.T) {
 		t.Fatal(err)
 	}
 	call("after a reload")
-	if _, err := hub(h).manager.ForceRefresh(t.Context(), user); err != nil {
+	if _, err := h.App("hbdev").Manager.ForceRefresh(t.Context(), user); err != nil {
 		t.Errorf("refreshing after a reload: %v", err)
 	}
 
@@ -85,7 +87,7 @@ func TestVault(t *testing.T) {
 	}
 	server.Unseal(t)
 	h.WaitFor("readiness to come back", ready(http.StatusOK))
-	if got := h.Admin(http.MethodDelete, connectionPath("hbdev", user)); got.StatusCode != http.StatusNoContent {
+	if got := h.Admin(http.MethodDelete, adminapi.ConnectionPath("hbdev", user)); got.StatusCode != http.StatusNoContent {
 		t.Errorf("disconnecting: %s: %s", got.Status, got.Text)
 	}
 
@@ -93,7 +95,7 @@ func TestVault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, private := range []string{user, "sales%40example.com", testClientSecret} {
+	for _, private := range []string{user, "sales%40example.com", caddytest.ClientSecret} {
 		if strings.Contains(string(audit), private) {
 			t.Errorf("Vault's audit log holds %q", private)
 		}
@@ -108,7 +110,7 @@ func TestVaultRefusesWithoutCredentials(t *testing.T) {
 	mount := server.Mount(t)
 	role := server.AppRole(t, map[string]any{"token_policies": []string{server.Policy(t, "sidecar.hcl", mount, "hbdev")}})
 	t.Setenv("VAULT_ROLE_ID", role.RoleID)
-	h := newHarness(t)
+	h := caddytest.New(t)
 	if err := os.WriteFile(filepath.Join(h.Dir, "secret_id"), []byte(role.SecretID(t)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,18 +1,16 @@
-package caddymodule
+package sandbox_test
 
 import (
-	"bytes"
-	"context"
-	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // sandboxSite is a Caddyfile whose only site is the sandbox.
@@ -22,13 +20,13 @@ func sandboxSite(global, block string) string {
 
 // refusedSecret asks the sandbox under test for a token with credentials and
 // a refresh token that does not exist, and says what it found wrong.
-func refusedSecret(h *harness, clientID, secret string) string {
+func refusedSecret(h *caddytest.Harness, clientID, secret string) string {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"no-such"}, "client_id": {clientID}, "client_secret": {secret}}
 	got := h.Do(http.MethodPost, "/oauth/2026-09/token", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
 	var body struct {
 		Status string `json:"status"`
 	}
-	got.JSON(h.t, &body)
+	got.JSON(h.T, &body)
 	return body.Status
 }
 
@@ -43,7 +41,7 @@ func TestSandboxKnowsItsApps(t *testing.T) {
 		{"apps of its own", global, "{\n app other {\n client_id other-client\n client_secret {env.OTHER_SECRET}\n }\n }", "other-client", "other-secret"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newHarness(t)
+			h := caddytest.New(t)
 			t.Setenv("OWN_SECRET", "own-secret")
 			t.Setenv("OTHER_SECRET", "other-secret")
 			if err := h.Load(sandboxSite(tc.global, tc.block)); err != nil {
@@ -65,7 +63,7 @@ func TestSandboxKnowsItsApps(t *testing.T) {
 }
 
 func TestSandboxRefusesStoredCredentials(t *testing.T) {
-	h := newHarness(t)
+	h := caddytest.New(t)
 	err := h.Load(sandboxSite("hubspot {\n store vault https://v:8200 {\n auth token {env.CALLER_KEY}\n }\n app hbdev {\n credentials vault secret/x\n }\n }", ""))
 	if err == nil || !strings.Contains(err.Error(), `app "hbdev": credentials: the sandbox does not read Vault`) {
 		t.Errorf("error: %v", err)
@@ -73,7 +71,7 @@ func TestSandboxRefusesStoredCredentials(t *testing.T) {
 }
 
 func TestSandboxSurvivesAReload(t *testing.T) {
-	h := newHarness(t)
+	h := caddytest.New(t)
 	load := func(redirect string) {
 		t.Helper()
 		global := "hubspot {\n app hbdev {\n client_id c\n client_secret {env.HUBSPOT_CLIENT_SECRET}\n scopes oauth\n redirect_uri " + redirect + "\n }\n }"
@@ -86,7 +84,7 @@ func TestSandboxSurvivesAReload(t *testing.T) {
 		return strings.Contains(h.Do(http.MethodGet, "/_sandbox/stats", nil).Text, "POST /oauth/{version}/token")
 	}
 	load("http://localhost/callback")
-	refusedSecret(h, "c", testClientSecret)
+	refusedSecret(h, "c", caddytest.ClientSecret)
 	load("http://localhost/callback")
 	if !asked() {
 		t.Error("a reload reset the sandbox")
@@ -98,17 +96,17 @@ func TestSandboxSurvivesAReload(t *testing.T) {
 }
 
 func TestSandboxKeepsInstalls(t *testing.T) {
-	h := newHarness(t)
+	h := caddytest.New(t)
 	if err := h.Load(sandboxSite("", "{\n state DIR/sandbox.json\n }")); err != nil {
 		t.Fatal(err)
 	}
-	link := testBase + "/oauth/authorize?client_id=" + sandbox.DemoClientID + "&scope=oauth%20crm.objects.contacts.read&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcb&state=x"
-	code := queryOf(t, h.Approve(link, sandbox.DemoHubID), "code")
+	link := caddytest.Base + "/oauth/authorize?client_id=" + sandbox.DemoClientID + "&scope=oauth%20crm.objects.contacts.read&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcb&state=x"
+	code := sidecartest.QueryOf(t, h.Approve(link, sandbox.DemoHubID), "code")
 	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {"http://localhost:3000/cb"},
 		"client_id": {sandbox.DemoClientID}, "client_secret": {sandbox.DemoClientSecret},
 	}
-	token := func() answer {
+	token := func() caddytest.Answer {
 		t.Helper()
 		return h.Do(http.MethodPost, "/oauth/2026-09/token", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
 	}
@@ -140,85 +138,11 @@ func TestWrongSandbox(t *testing.T) {
 		{"state that is a directory", "hubspot_sandbox {\n state DIR\n }", "state"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newHarness(t)
+			h := caddytest.New(t)
 			err := h.Load("http://localhost:0 {\n " + tc.directive + "\n}\n")
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error: %v\nwant:  %s", err, tc.want)
 			}
 		})
-	}
-}
-
-func TestSandboxCommand(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	out, in := io.Pipe()
-	var logs lockedBuffer
-	done := make(chan error, 1)
-	go func() {
-		done <- runSandbox(ctx, in, &logs, "127.0.0.1:0", "", "")
-		_ = in.Close()
-	}()
-	printed := new(bytes.Buffer)
-	base := awaitLine(t, io.TeeReader(out, printed), regexp.MustCompile(`api +(http://127\.0\.0\.1:\d+)\n`))
-	go func() { _, _ = io.Copy(printed, out) }()
-
-	resp, err := http.Get(base + "/_sandbox/stats")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("stats: %s", resp.Status)
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Errorf("stopping: %v", err)
-	}
-	if _, err := http.Get(base); err == nil {
-		t.Error("it still serves after it was stopped")
-	}
-}
-
-// awaitLine reads until the pattern matches and returns its first group.
-func awaitLine(t *testing.T, r io.Reader, pattern *regexp.Regexp) string {
-	t.Helper()
-	var all []byte
-	buffer := make([]byte, 512)
-	for {
-		n, err := r.Read(buffer)
-		all = append(all, buffer[:n]...)
-		if match := pattern.FindSubmatch(all); match != nil {
-			return string(match[1])
-		}
-		if err != nil {
-			t.Fatalf("reading %q: %v", all, err)
-		}
-	}
-}
-
-func TestSandboxCommandWithApps(t *testing.T) {
-	h := newHarness(t)
-	file := h.WriteFile("apps.yaml", "apps:\n  one:\n    client_id: yaml-client\n    client_secret: \"{env.HUBSPOT_CLIENT_SECRET}\"\n")
-	apps, err := sandboxAppsOf(file)
-	if err != nil || len(apps) != 1 || apps[0].ClientID != "yaml-client" || apps[0].ClientSecret.Reveal() != testClientSecret {
-		t.Errorf("apps: %v, %v", apps, err)
-	}
-	if _, err := sandboxAppsOf(h.Dir + "/no-such.yaml"); err == nil {
-		t.Error("a file that is not there was accepted")
-	}
-}
-
-func TestSandboxCommandRefusals(t *testing.T) {
-	for listen, want := range map[string]string{
-		"0.0.0.0:4000":      "the sandbox is for this machine only",
-		":4000":             "the sandbox is for this machine only",
-		"example.com:4000":  "the sandbox is for this machine only",
-		"127.0.0.1":         "give a host and a port",
-		"127.0.0.1:1000000": "listening on 127.0.0.1:1000000",
-	} {
-		err := runSandbox(t.Context(), io.Discard, io.Discard, listen, "", "")
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("--listen %s: %v; want %s", listen, err, want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package command_test
 
 import (
 	"encoding/json"
@@ -6,16 +6,23 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
+const contacts = "/crm/objects/2026-09/contacts"
+
 func TestFreezeCommands(t *testing.T) {
-	h := startSandboxed(t, hubspotCaddyfile("", authAndProxy), withAdmin())
-	address := "--address=unix/" + h.adminSocket()
-	run := func(args ...string) (freezeList, error) {
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
+	h.Connect("acme", sandbox.DemoHubID)
+	address := "--address=unix/" + h.AdminSocket()
+	run := func(args ...string) (adminapi.FreezeList, error) {
 		t.Helper()
 		out, err := runCommand(t, append(args, address)...)
-		var list freezeList
+		var list adminapi.FreezeList
 		if err == nil {
 			if err := json.Unmarshal([]byte(out), &list); err != nil {
 				t.Fatalf("%v prints %s", args, out)
@@ -23,7 +30,7 @@ func TestFreezeCommands(t *testing.T) {
 		}
 		return list, err
 	}
-	must := func(want int, args ...string) freezeList {
+	must := func(want int, args ...string) adminapi.FreezeList {
 		t.Helper()
 		list, err := run(args...)
 		if err != nil || len(list.Freezes) != want {
@@ -40,7 +47,7 @@ func TestFreezeCommands(t *testing.T) {
 	must(1, "freeze", "--app=hbdev", "--user=acme", "--caller=tester", "--writes")
 	must(2, "freeze", "--user=acme")
 	must(2, "freezes")
-	wantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
+	sidecartest.WantOwnError(t, h.Get(contacts, "acme"), 403, "frozen")
 	status := h.Admin(http.MethodGet, "/hubspot/status")
 	if !strings.Contains(status.Text, `"freezes":{"count":2,"known":true,"readAt":"20`) || strings.Contains(status.Text, "acme") {
 		t.Errorf("status: %s", status.Text)
@@ -87,35 +94,6 @@ func TestFreezeCommands(t *testing.T) {
 	for line := range strings.Lines(h.Logs.String()) {
 		if strings.Contains(line, "acme") || strings.Contains(line, "suspicion") {
 			t.Errorf("the log names the user, or the reason: %s", line)
-		}
-	}
-}
-
-func TestFreezeRequests(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
-	for _, tc := range []struct {
-		name, method, path, body, contentType string
-		status                                int
-		text                                  string
-	}{
-		{"another method", "PUT", "", `{"all":true}`, "application/json", 405, "GET, POST or DELETE"},
-		{"no type", "POST", "", `{"all":true}`, "", 400, "Content-Type"},
-		{"a form's type", "POST", "", `{"all":true}`, "text/plain", 400, "Content-Type"},
-		{"a query", "DELETE", "?all=true", "", "application/json", 400, "not in the query"},
-		{"no body", "DELETE", "", "", "application/json", 400, "not valid JSON"},
-		{"no object", "POST", "", `[]`, "application/json", 400, "JSON object"},
-		{"a misspelt part", "POST", "", `{"users":"acme","app":"hbdev"}`, "application/json", 400, "nothing else"},
-		{"a part twice", "POST", "", `{"app":"hbdev","app":"hbdev"}`, "application/json", 400, "twice"},
-		{"an empty part", "POST", "", `{"app":"hbdev","user":""}`, "application/json", 400, "is empty"},
-		{"a number", "POST", "", `{"app":"hbdev","user":5}`, "application/json", 400, "as texts"},
-		{"more than one", "POST", "", `{"all":true}{"all":true}`, "application/json", 400, "not valid JSON"},
-		{"a long one", "POST", "", `{"all":true` + strings.Repeat(" ", 17<<10) + `}`, "application/json", 400, "larger"},
-		{"a good one", "POST", "", `{"app":"hbdev"}`, "application/json; charset=utf-8", 200, `"app":"hbdev"`},
-		{"its end", "DELETE", "", `{"app":"HBDEV"}`, "application/json", 200, `"freezes":[]`},
-	} {
-		got := h.adminBody(tc.method, adminFreezes+tc.path, tc.body, tc.contentType)
-		if got.StatusCode != tc.status || !strings.Contains(got.Text, tc.text) {
-			t.Errorf("%s: %s %s; want %d with %q", tc.name, got.Status, got.Text, tc.status, tc.text)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"context"
@@ -6,12 +6,16 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // peerCallers are callers known by the test's own user and by others.
@@ -33,26 +37,26 @@ func peerCallers() string {
 }
 
 // socketClient makes requests over the harness's socket.
-func socketClient(h *harness, protocols func(*http.Protocols)) func(method, path string, header ...string) answer {
+func socketClient(h *caddytest.Harness, protocols func(*http.Protocols)) func(method, path string, header ...string) caddytest.Answer {
 	transport := &http.Transport{
 		DisableKeepAlives: true, Protocols: new(http.Protocols),
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", h.socket())
+			return new(net.Dialer).DialContext(ctx, "unix", h.Socket())
 		},
 	}
 	protocols(transport.Protocols)
 	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
-	return func(method, path string, header ...string) answer {
-		h.t.Helper()
-		req, err := http.NewRequestWithContext(h.t.Context(), method, "http://localhost"+path, nil)
+	return func(method, path string, header ...string) caddytest.Answer {
+		h.T.Helper()
+		req, err := http.NewRequestWithContext(h.T.Context(), method, "http://localhost"+path, nil)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		req.Header.Set("X-HubSpot-User", "acme")
 		for i := 0; i+1 < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
-		return h.read(client.Do(req))
+		return h.Read(client.Do(req))
 	}
 }
 
@@ -61,12 +65,12 @@ func overHTTP1(p *http.Protocols) { p.SetHTTP1(true) }
 func overHTTP2(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }
 
 // startPeers starts a Caddy on a unix socket, with more global options.
-func startPeers(t *testing.T, options, callers, proxy string) *harness {
+func startPeers(t *testing.T, options, callers, proxy string) *caddytest.Harness {
 	t.Helper()
-	upstream := newWireServer(t, plainAnswer)
-	text := strings.Replace(hubspotCaddyfile(callers, "hubspot_auth\n"+proxy), "{\n", "{\n"+options+"\n", 1)
-	h := startCaddy(t, withAPI(text, upstream.url()), withSocket())
-	connect(t, h, "acme", testToken)
+	upstream := caddytest.Upstream(t)
+	text := strings.Replace(caddytest.Caddyfile(callers, "hubspot_auth\n"+proxy), "{\n", "{\n"+options+"\n", 1)
+	h := caddytest.Start(t, caddytest.WithAPI(text, upstream), caddytest.WithSocket())
+	h.ConnectAs("acme", caddytest.AccessToken)
 	return h
 }
 
@@ -90,10 +94,10 @@ func TestCallerByPeer(t *testing.T) {
 			if got := ask("GET", "/hubspot/auth/hbdev?userForeignIdentifier=acme"); got.StatusCode != 200 {
 				t.Errorf("install link: %s %s", got.Status, got.Text)
 			}
-			if got := ask("GET", "/crm/x", "Authorization", "Bearer "+testCallerKey); got.Text != `{"ok": true}` {
+			if got := ask("GET", "/crm/x", "Authorization", "Bearer "+caddytest.CallerKey); got.Text != `{"ok": true}` {
 				t.Errorf("with a key: %s %s", got.Status, got.Text)
 			}
-			wantOwnError(t, ask("GET", "/crm/x", "Authorization", "Bearer wrong-key-0123456789012"), 401, "caller_unauthenticated")
+			sidecartest.WantOwnError(t, ask("GET", "/crm/x", "Authorization", "Bearer wrong-key-0123456789012"), 401, "caller_unauthenticated")
 		})
 	}
 }
@@ -108,7 +112,7 @@ func TestOtherPeers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := startPeers(t, "", tc.callers, "hubspot_proxy hbdev")
 			for _, path := range []string{"/crm/x", "/hubspot/connections/hbdev"} {
-				e := wantOwnError(t, socketClient(h, overHTTP1)("GET", path), 401, "caller_unauthenticated")
+				e := sidecartest.WantOwnError(t, socketClient(h, overHTTP1)("GET", path), 401, "caller_unauthenticated")
 				if !strings.Contains(e.Message, tc.words) {
 					t.Errorf("%s: %s, want %q", path, e.Message, tc.words)
 				}
@@ -133,11 +137,11 @@ func TestPeerOfAnotherUser(t *testing.T) {
 		t.Skip("only root can become another user")
 	}
 	h := startPeers(t, "", peerCallers(), "hubspot_proxy hbdev")
-	if err := os.Chmod(h.socketDir, 0o755); err != nil {
+	if err := os.Chmod(filepath.Dir(h.Socket()), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for ids, want := range map[[2]int]string{{4242, 7}: "stranger", {7, 4242}: "group", {7, 7}: ""} {
-		conn := dialAs(t, h.socket(), ids[0], ids[1])
+		conn := dialAs(t, h.Socket(), ids[0], ids[1])
 		fmt.Fprint(conn, "DELETE /as/acme/crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		text := make([]byte, 4096)
 		n, err := conn.Read(text)
@@ -189,21 +193,4 @@ func dialAs(t *testing.T, socket string, uid, gid int) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
-}
-
-// A TCP connection has no peer, and nor has what only looks like Caddy's.
-func TestUnixConn(t *testing.T) {
-	client, server := net.Pipe()
-	defer client.Close()
-	defer server.Close()
-	type wrapper struct{ net.Conn }
-	for name, c := range map[string]net.Conn{"pipe": server, "TCP": new(net.TCPConn), "none": nil, "stranger's wrapper": wrapper{new(net.UnixConn)}} {
-		if got := unixConn(c); got != nil {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-	inner := new(net.UnixConn)
-	if got := unixConn(inner); got != inner {
-		t.Errorf("a unix connection: %v", got)
-	}
 }

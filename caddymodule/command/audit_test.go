@@ -1,7 +1,6 @@
-package caddymodule
+package command_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,14 +11,85 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 )
 
+// auditSetting is the setting audit with a file of the test's.
+const auditSetting = "audit DIR/audit.jsonl"
+
+// narrowCaller may not do everything, and with its key narrowKey.
+const (
+	narrowCaller = `
+		caller narrow {
+			key {env.NARROW_KEY}
+			allow GET *
+		}
+		app other {
+			client_id     {env.HUBSPOT_CLIENT_ID}
+			client_secret {env.HUBSPOT_CLIENT_SECRET}
+		}`
+	narrowKey = "narrow-key-0123456789-01"
+)
+
+// auditLines counts the lines about calls.
+func auditLines(h *caddytest.Harness) int {
+	n := 0
+	all := audit.Filter{}
+	_, err := audit.Verify([]string{filepath.Join(h.Dir, "audit.jsonl")}, audit.VerifyOptions{Visit: func(line audit.Line, _ []byte) {
+		if all.Match(line) {
+			n++
+		}
+	}})
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return n
+}
+
+func waitForLines(h *caddytest.Harness, n int) {
+	h.T.Helper()
+	h.WaitFor("the lines", func() bool { return auditLines(h) >= n })
+	if got := auditLines(h); got != n {
+		h.T.Fatalf("%d lines, want %d", got, n)
+	}
+}
+
+// waitForStop waits until the log was closed in the background.
+func waitForStop(h *caddytest.Harness, times int) {
+	h.T.Helper()
+	h.WaitFor("the end of the audit log", func() bool {
+		content, err := os.ReadFile(filepath.Join(h.Dir, "audit.jsonl"))
+		return err == nil && strings.Count(string(content), `"kind":"stop"`) == times
+	})
+}
+
+// tagOf is the tag of a user of hbdev.
+func tagOf(h *caddytest.Harness, user string) string {
+	return h.App("hbdev").Manager.Tag(h.T.Context(), user)
+}
+
+// hubSpotID is what the HubSpot of these tests calls every request.
+const hubSpotID = "a43683b0-5717-4ceb-80b4-104d02915d8c"
+
+// startAudit starts a Caddy with an audit log, with the user acme connected.
+func startAudit(t *testing.T, options ...caddytest.Option) *caddytest.Harness {
+	t.Helper()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-HubSpot-Correlation-Id", hubSpotID)
+		_, _ = w.Write([]byte("{}"))
+	}))
+	t.Cleanup(upstream.Close)
+	t.Setenv("NARROW_KEY", narrowKey)
+	text := caddytest.Caddyfile(narrowCaller+"\n"+auditSetting, caddytest.AuthAndProxy)
+	h := caddytest.Start(t, caddytest.Unpaced(caddytest.WithAPI(text, upstream.URL)), options...)
+	h.ConnectAs("acme", caddytest.AccessToken)
+	return h
+}
+
 func TestAuditCommands(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(answerWithID))
-	defer upstream.Close()
-	h := startAudit(t, upstream.URL, withAdmin())
-	connect(t, h, "globex", testToken)
+	h := startAudit(t, caddytest.WithAdmin())
+	h.ConnectAs("globex", caddytest.AccessToken)
 	for range 2 {
 		h.Get("/crm/v3/objects/contacts/1", "acme")
 	}
@@ -27,7 +97,7 @@ func TestAuditCommands(t *testing.T) {
 	h.Do("GET", "/crm/v3/owners", nil, "Authorization", "Bearer "+narrowKey, "X-HubSpot-User", "acme")
 	waitForLines(h, 4)
 	file := filepath.Join(h.Dir, "audit.jsonl")
-	address := "--address=unix/" + h.adminSocket()
+	address := "--address=unix/" + h.AdminSocket()
 	run := func(args ...string) string {
 		t.Helper()
 		out, err := runCommand(t, append([]string{"audit"}, args...)...)
@@ -36,7 +106,7 @@ func TestAuditCommands(t *testing.T) {
 		}
 		return out
 	}
-	head := h.App().audit.Head()
+	head := h.Sidecar().Audit().Head()
 
 	if out := run("verify", address); !strings.Contains(out, "6 lines, 1 to 6, from 20") || !strings.Contains(out, "head 6 "+head.Hash+"\n") || !strings.HasSuffix(out, "\nintact\n") {
 		t.Errorf("verify: %s", out)
@@ -84,9 +154,7 @@ func TestAuditCommands(t *testing.T) {
 }
 
 func TestAuditCommandsFindTampering(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(answerWithID))
-	defer upstream.Close()
-	h := startAudit(t, upstream.URL)
+	h := startAudit(t)
 	for range 3 {
 		h.Get("/crm/v3/owners", "acme")
 	}
@@ -137,8 +205,8 @@ func TestAuditCommandsFindTampering(t *testing.T) {
 }
 
 func TestAuditCommandsWithoutAuditLog(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
-	address := "--address=unix/" + h.adminSocket()
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
+	address := "--address=unix/" + h.AdminSocket()
 	for _, command := range []string{"verify", "show"} {
 		if _, err := runCommand(t, "audit", command, address); err == nil || !strings.Contains(err.Error(), "the running config has no audit log") {
 			t.Errorf("%s: %v", command, err)
@@ -146,36 +214,5 @@ func TestAuditCommandsWithoutAuditLog(t *testing.T) {
 	}
 	if got := h.Admin(http.MethodGet, "/hubspot/status"); strings.Contains(got.Text, "audit") {
 		t.Errorf("status: %s", got.Text)
-	}
-}
-
-func TestAdminTags(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
-	ask := func(method, path, body string) answer {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1"+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h.read(h.adminClient().Do(req))
-	}
-	got := ask("POST", "/hubspot/tags/HBdev", `{"userForeignIdentifier":"acme"}`)
-	var tag tagAnswer
-	if err := json.Unmarshal([]byte(got.Text), &tag); err != nil || tag.UserTag != tagOf(h, "acme") || len(tag.UserTag) != 12 {
-		t.Errorf("%s: %s", got.Status, got.Text)
-	}
-	for _, tc := range []struct {
-		method, path, body string
-		status             int
-	}{
-		{"GET", "/hubspot/tags/hbdev", "", 405},
-		{"POST", "/hubspot/tags/none", `{"userForeignIdentifier":"acme"}`, 404},
-		{"POST", "/hubspot/tags/hbdev", `{}`, 400},
-		{"POST", "/hubspot/tags/hbdev", `acme`, 400},
-		{"POST", "/hubspot/tags/hbdev", `{"userForeignIdentifier":"` + strings.Repeat("a", maxTagQuestion) + `"}`, 400},
-	} {
-		if got := ask(tc.method, tc.path, tc.body); got.StatusCode != tc.status {
-			t.Errorf("%s %s %.40s: %s: %s", tc.method, tc.path, tc.body, got.Status, got.Text)
-		}
 	}
 }

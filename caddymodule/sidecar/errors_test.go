@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"encoding/base64"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
 )
 
 // plainApp is an app block without mistakes, as three lines.
@@ -233,7 +235,7 @@ func TestWrongValues(t *testing.T) {
 		{"cert without a certificate", plainApp + "store vault https://v:8200 {\n auth cert {\n role r\n }\n }", "cert: client_cert and client_key are missing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			h := newHarness(t)
+			h := caddytest.New(t)
 			t.Setenv("OK", "ok")
 			t.Setenv("X", "x")
 			t.Setenv("LONG", "01234567890123456789")
@@ -253,7 +255,7 @@ func TestWrongValues(t *testing.T) {
 			if !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error: %v\nwant:  %s", err, tc.want)
 			}
-			if strings.Contains(err.Error(), shortKey) || strings.Contains(err.Error(), testClientSecret) {
+			if strings.Contains(err.Error(), shortKey) || strings.Contains(err.Error(), caddytest.ClientSecret) {
 				t.Errorf("error holds a secret: %v", err)
 			}
 		})
@@ -282,7 +284,7 @@ func TestWrongJSON(t *testing.T) {
 		{"literal encryption key", `{` + app + `,"store":{"type":"caddy","encryption_key":"AAAA"}}`, "encryption_key: write it as a placeholder"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			newHarness(t)
+			caddytest.New(t)
 			err := caddy.Load([]byte(`{"admin":{"disabled":true},"apps":{"hubspot":`+tc.json+`}}`), true)
 			if err == nil {
 				t.Fatal("it was accepted")
@@ -307,8 +309,8 @@ func (noStore) CaddyModule() caddy.ModuleInfo {
 
 // TestLoadTouchesNothing: checking a config makes no file and calls nobody.
 func TestLoadTouchesNothing(t *testing.T) {
-	h := newHarness(t)
-	config, err := h.Adapt(hubspotCaddyfile("", "hubspot_auth\n hubspot_proxy hbdev"))
+	h := caddytest.New(t)
+	config, err := h.Adapt(caddytest.Caddyfile("", "hubspot_auth\n hubspot_proxy hbdev"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"crypto/rand"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 )
@@ -23,9 +25,9 @@ func TestFallbackCache(t *testing.T) {
 	_, _ = rand.Read(key)
 	t.Setenv("FALLBACK_KEY", base64.StdEncoding.EncodeToString(key))
 
-	h := newHarness(t, withAdmin())
+	h := caddytest.New(t, caddytest.WithAdmin())
 	h.WriteFile("secret_id", role.SecretID(t))
-	text := hubspotCaddyfile(`store vault `+server.TLSAddress+` {
+	text := caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
 			mount `+mount+`
 			auth approle {
 				mount `+role.Mount+`
@@ -37,7 +39,7 @@ func TestFallbackCache(t *testing.T) {
 		fallback_cache DIR/fallback {
 			key {env.FALLBACK_KEY}
 			max_age 1h
-		}`, authAndProxy)
+		}`, caddytest.AuthAndProxy)
 	load := func() {
 		t.Helper()
 		if err := h.Load(text); err != nil {
@@ -47,7 +49,7 @@ func TestFallbackCache(t *testing.T) {
 	load()
 	h.Connect("acme", sandbox.DemoHubID)
 	h.Connect("globex", sandbox.DemoHubID)
-	if got := h.Admin(http.MethodDelete, connectionPath("hbdev", "globex")); got.StatusCode != http.StatusNoContent {
+	if got := h.Admin(http.MethodDelete, adminapi.ConnectionPath("hbdev", "globex")); got.StatusCode != http.StatusNoContent {
 		t.Fatalf("disconnecting: %s: %s", got.Status, got.Text)
 	}
 
@@ -55,7 +57,7 @@ func TestFallbackCache(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	h.WaitFor("the process to forget", func() bool { return len(pooled()) == 0 })
+	h.WaitFor("the process to forget", func() bool { return len(caddytest.Pooled()) == 0 })
 	load()
 	if got := h.Get("/crm/objects/2026-09/contacts?limit=1", "acme"); got.StatusCode != http.StatusOK {
 		t.Errorf("calling for a known user while Vault is down: %s: %s", got.Status, got.Text)

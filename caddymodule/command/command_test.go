@@ -1,4 +1,4 @@
-package caddymodule
+package command_test
 
 import (
 	"bytes"
@@ -10,6 +10,9 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
@@ -31,10 +34,10 @@ func runCommand(t *testing.T, args ...string) (string, error) {
 }
 
 func TestCommands(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	h.Connect("globex/emea", sandbox.DemoHubID)
 	h.Connect("acme", sandbox.DemoHubID)
-	address := "--address=unix/" + h.adminSocket()
+	address := "--address=unix/" + h.AdminSocket()
 	run := func(args ...string) string {
 		t.Helper()
 		out, err := runCommand(t, append(args, address)...)
@@ -44,15 +47,15 @@ func TestCommands(t *testing.T) {
 		return out
 	}
 
-	var status statusReport
+	var status adminapi.Status
 	if err := json.Unmarshal([]byte(run("status")), &status); err != nil || len(status.Apps) != 1 {
 		t.Errorf("status: %v, %v", status, err)
 	}
-	var page connectionPage
+	var page callerapi.Page
 	if err := json.Unmarshal([]byte(run("connections", "hbdev", "--limit=1")), &page); err != nil || len(page.Results) != 1 || page.Paging == nil {
 		t.Fatalf("connections: %v, %v", page, err)
 	}
-	var next connectionPage
+	var next callerapi.Page
 	if err := json.Unmarshal([]byte(run("connections", "hbdev", "--after="+page.Paging.Next.After)), &next); err != nil || len(next.Results) != 1 {
 		t.Errorf("next page: %v, %v", next, err)
 	}
@@ -62,7 +65,7 @@ func TestCommands(t *testing.T) {
 	if out := run("disconnect", "hbdev", "globex/emea"); out != "" {
 		t.Errorf("disconnect prints %s", out)
 	}
-	if got := h.Admin(http.MethodGet, connectionPath("hbdev", "globex/emea")); got.StatusCode != http.StatusNotFound {
+	if got := h.Admin(http.MethodGet, adminapi.ConnectionPath("hbdev", "globex/emea")); got.StatusCode != http.StatusNotFound {
 		t.Errorf("the disconnected one: %s: %s", got.Status, got.Text)
 	}
 	if _, err := runCommand(t, "disconnect", "hbdev", "nobody", address); err == nil || !strings.Contains(err.Error(), "user is not connected") {
@@ -70,5 +73,36 @@ func TestCommands(t *testing.T) {
 	}
 	if _, err := runCommand(t, "connections", address); err == nil {
 		t.Error("connections without an app were accepted")
+	}
+}
+
+// A user may look like a flag. It comes behind --, and what comes elsewhere
+// must neither be taken for somebody else's nor look as if it had worked.
+func TestUsersThatLookLikeFlags(t *testing.T) {
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
+	address := "--address=unix/" + h.AdminSocket()
+	for _, user := range []string{"-x", "--help", "-h", "--", "-c5", "--limit=1"} {
+		h.ConnectAs(user, caddytest.AccessToken)
+		for _, command := range []string{"connections", "disconnect"} {
+			out, err := runCommand(t, command, "hbdev", user, address)
+			if err == nil || !strings.Contains(err.Error(), "put it behind all flags and --, as in: caddy hubspot "+command+" hbdev -- -x") {
+				if user != "--limit=1" && user != "--" || command != "connections" {
+					t.Errorf("%s hbdev %s: %v, %s", command, user, err, out)
+				}
+			}
+		}
+		if out, err := runCommand(t, "connections", address, "hbdev", "--", user); err != nil || !strings.Contains(out, `"userForeignIdentifier": "`+user+`"`) {
+			t.Errorf("connections hbdev -- %s: %v, %s", user, err, out)
+		}
+		if out, err := runCommand(t, "disconnect", address, "hbdev", "--", user); err != nil || out != "" {
+			t.Errorf("disconnect hbdev -- %s: %v, %s", user, err, out)
+		}
+	}
+	for _, command := range []string{"connections", "disconnect"} {
+		for _, flag := range []string{"--help", "-h"} {
+			if out, err := runCommand(t, command, flag); err != nil || !strings.Contains(out, "behind all flags and --") || !strings.Contains(out, "Usage:") {
+				t.Errorf("%s %s: %v, %s", command, flag, err, out)
+			}
+		}
 	}
 }

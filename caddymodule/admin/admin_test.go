@@ -1,4 +1,4 @@
-package caddymodule
+package admin_test
 
 import (
 	"net/http"
@@ -6,18 +6,21 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
 func TestAdminStatus(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
-	var got statusReport
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
+	var got adminapi.Status
 	answer := h.Admin(http.MethodGet, "/hubspot/status")
 	answer.JSON(t, &got)
 	if !got.Store.Ready || got.Store.Type != "caddy" || got.Endpoints.API != h.SandboxURL || got.Endpoints.Version != "2026-09" {
 		t.Errorf("status: %s", answer.Text)
 	}
-	if len(got.Apps) != 1 || got.Apps[0].Name != "hbdev" || got.Apps[0].RedirectURI != testRedirectURI || len(got.Apps[0].Alarms) != 0 {
+	if len(got.Apps) != 1 || got.Apps[0].Name != "hbdev" || got.Apps[0].RedirectURI != caddytest.RedirectURI || len(got.Apps[0].Alarms) != 0 {
 		t.Errorf("apps: %s", answer.Text)
 	}
 	if len(got.Callers) != 1 || got.Callers[0] != "tester" {
@@ -29,7 +32,7 @@ func TestAdminStatus(t *testing.T) {
 }
 
 func TestAdminStatusShowsAlarms(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	h.Connect("acme", sandbox.DemoHubID)
 	h.Fault(`{"token":{"answer":"invalid_client"}}`)
 	if got := h.Admin(http.MethodPost, "/hubspot/connections/hbdev/acme/refresh"); got.StatusCode != http.StatusServiceUnavailable {
@@ -44,7 +47,7 @@ func TestAdminStatusShowsAlarms(t *testing.T) {
 }
 
 func TestAdminReadiness(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("store caddy {\n key_file DIR/store.key\n }", authAndProxy), withAdmin())
+	h := caddytest.Start(t, caddytest.Caddyfile("store caddy {\n key_file DIR/store.key\n }", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	want := func(status int, text string) {
 		t.Helper()
 		got := h.Admin(http.MethodGet, "/hubspot/ready")
@@ -65,18 +68,18 @@ func TestAdminReadiness(t *testing.T) {
 }
 
 func TestAdminConnections(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	users := []string{"acme", "globex/emea", "dots..", "..", "sales@example.com", "a b%2Fc"}
 	for _, user := range users {
 		h.Connect(user, sandbox.DemoHubID)
 	}
 
-	var page connectionPage
+	var page callerapi.Page
 	h.Admin(http.MethodGet, "/hubspot/connections/HBdev?limit=4").JSON(t, &page)
 	if len(page.Results) != 4 || page.Paging == nil {
 		t.Fatalf("first page: %+v", page)
 	}
-	var rest connectionPage
+	var rest callerapi.Page
 	h.Admin(http.MethodGet, "/hubspot/connections/hbdev?after="+page.Paging.Next.After).JSON(t, &rest)
 	if len(rest.Results) != 2 || rest.Paging != nil {
 		t.Fatalf("second page: %+v", rest)
@@ -90,28 +93,28 @@ func TestAdminConnections(t *testing.T) {
 		if !listed[user] {
 			t.Errorf("%q is not listed", user)
 		}
-		var got connectionView
-		answer := h.Admin(http.MethodGet, connectionPath("hbdev", user))
+		var got callerapi.View
+		answer := h.Admin(http.MethodGet, adminapi.ConnectionPath("hbdev", user))
 		answer.JSON(t, &got)
 		if got.User != user || got.HubID != sandbox.DemoHubID || got.Status != "active" || len(got.Scopes) == 0 || got.ConnectedAt.IsZero() || got.ExpiresAt.IsZero() {
 			t.Errorf("connection of %q: %s", user, answer.Text)
 		}
 	}
 
-	refreshed := h.Admin(http.MethodPost, connectionPath("hbdev", users[1])+"/refresh")
+	refreshed := h.Admin(http.MethodPost, adminapi.ConnectionPath("hbdev", users[1])+"/refresh")
 	if refreshed.StatusCode != http.StatusOK || h.Sandbox.Stats().Grants[0].Refreshes != 1 {
 		t.Errorf("refreshing: %s: %s; %+v", refreshed.Status, refreshed.Text, h.Sandbox.Stats().Grants)
 	}
-	if got := h.Admin(http.MethodDelete, connectionPath("hbdev", users[1])); got.StatusCode != http.StatusNoContent || got.Text != "" {
+	if got := h.Admin(http.MethodDelete, adminapi.ConnectionPath("hbdev", users[1])); got.StatusCode != http.StatusNoContent || got.Text != "" {
 		t.Errorf("disconnecting: %s: %s", got.Status, got.Text)
 	}
-	if got := h.Admin(http.MethodGet, connectionPath("hbdev", users[1])); got.StatusCode != http.StatusNotFound {
+	if got := h.Admin(http.MethodGet, adminapi.ConnectionPath("hbdev", users[1])); got.StatusCode != http.StatusNotFound {
 		t.Errorf("the disconnected one: %s: %s", got.Status, got.Text)
 	}
 }
 
 func TestAdminRefusals(t *testing.T) {
-	h := startCaddy(t, hubspotCaddyfile("", authAndProxy), withAdmin())
+	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	for _, tc := range []struct {
 		method, path string
 		status       int
@@ -142,7 +145,7 @@ func TestAdminRefusals(t *testing.T) {
 }
 
 func TestAdminWithoutTheOption(t *testing.T) {
-	h := newHarness(t, withAdmin())
+	h := caddytest.New(t, caddytest.WithAdmin())
 	if err := h.Load("http://localhost:0 {\n respond ok\n}\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package sidecar_test
 
 import (
 	"crypto/ecdsa"
@@ -17,6 +17,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // authority is a CA for certificates of servers and clients.
@@ -113,7 +116,7 @@ func tlsSite(t *testing.T, mode, proxy string) (text string, servers, clients *a
 	}
 	certFile := write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]})))
 	keyFile := write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	text = hubspotCaddyfile(`
+	text = caddytest.Caddyfile(`
 		caller certified {
 			cert_san spiffe://prod/ns/crm/* *.crm.internal
 			deny DELETE *
@@ -136,7 +139,7 @@ func tlsSite(t *testing.T, mode, proxy string) (text string, servers, clients *a
 
 // tlsClient makes requests of the TLS site, with a certificate or none. It
 // presents it even where the server names other authorities.
-func tlsClient(h *harness, servers *authority, certificates ...tls.Certificate) func(method, path string, header ...string) (answer, error) {
+func tlsClient(h *caddytest.Harness, servers *authority, certificates ...tls.Certificate) func(method, path string, header ...string) (caddytest.Answer, error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(servers.cert)
 	config := &tls.Config{RootCAs: pool, ServerName: "localhost"}
@@ -144,15 +147,15 @@ func tlsClient(h *harness, servers *authority, certificates ...tls.Certificate) 
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificates[0], nil }
 	}
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: config}}
-	return func(method, path string, header ...string) (answer, error) {
-		h.t.Helper()
+	return func(method, path string, header ...string) (caddytest.Answer, error) {
+		h.T.Helper()
 		_, port, err := net.SplitHostPort(h.Addr())
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
-		req, err := http.NewRequestWithContext(h.t.Context(), method, "https://127.0.0.1:"+port+path, nil)
+		req, err := http.NewRequestWithContext(h.T.Context(), method, "https://127.0.0.1:"+port+path, nil)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		req.Host = "localhost:" + port
 		req.Header.Set("X-HubSpot-User", "acme")
@@ -161,28 +164,28 @@ func tlsClient(h *harness, servers *authority, certificates ...tls.Certificate) 
 		}
 		resp, err := client.Do(req)
 		if err != nil {
-			return answer{}, err
+			return caddytest.Answer{}, err
 		}
-		return h.read(resp, nil), nil
+		return h.Read(resp, nil), nil
 	}
 }
 
 // wantRefusedAs checks that a DELETE was refused to a caller of that name, or
 // that the request was refused otherwise, with words of the message.
-func wantRefusedAs(t *testing.T, got answer, caller, words string) {
+func wantRefusedAs(t *testing.T, got caddytest.Answer, caller, words string) {
 	t.Helper()
 	if caller != "" {
-		if e := wantOwnError(t, got, 403, "caller_forbidden"); !strings.Contains(e.Message, `Caller "`+caller+`" may not use this method`) {
+		if e := sidecartest.WantOwnError(t, got, 403, "caller_forbidden"); !strings.Contains(e.Message, `Caller "`+caller+`" may not use this method`) {
 			t.Errorf("%s, want it refused to the caller %s", e.Message, caller)
 		}
 		return
 	}
-	if e := wantOwnError(t, got, got.StatusCode, e401or403(got)); !strings.Contains(e.Message, words) {
+	if e := sidecartest.WantOwnError(t, got, got.StatusCode, e401or403(got)); !strings.Contains(e.Message, words) {
 		t.Errorf("%s %s, want words %q", got.Status, e.Message, words)
 	}
 }
 
-func e401or403(got answer) string {
+func e401or403(got caddytest.Answer) string {
 	if got.StatusCode == 403 {
 		return "caller_forbidden"
 	}
@@ -190,12 +193,12 @@ func e401or403(got answer) string {
 }
 
 func TestCallerByCertificate(t *testing.T) {
-	upstream := newWireServer(t, plainAnswer)
+	upstream := caddytest.Upstream(t)
 	text, servers, clients := tlsSite(t, "verify_if_given", "hubspot_proxy hbdev")
-	h := startCaddy(t, withAPI(text, upstream.url()))
-	connect(t, h, "acme", testToken)
+	h := caddytest.Start(t, caddytest.WithAPI(text, upstream))
+	h.ConnectAs("acme", caddytest.AccessToken)
 	const sync = "spiffe://prod/ns/crm/sa/sync"
-	key := []string{"Authorization", "Bearer " + testCallerKey}
+	key := []string{"Authorization", "Bearer " + caddytest.CallerKey}
 	for _, tc := range []struct {
 		name   string
 		names  string
@@ -250,11 +253,12 @@ func TestCallerByCertificate(t *testing.T) {
 	if err != nil || got.StatusCode != 403 {
 		t.Errorf("install link for a page of another site: %s %s, %v", got.Status, got.Text, err)
 	}
-	got, err = with("GET", "/as/globex/crm/x")
+	// The client's header says acme, and whatever names a user has to agree.
+	got, err = with("GET", "/as/globex/crm/x", "X-HubSpot-User", "globex")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := wantOwnError(t, got, 404, "not_connected"); e.Links["connect"] == "" {
+	if e := sidecartest.WantOwnError(t, got, 404, "not_connected"); e.Links["connect"] == "" {
 		t.Errorf("links %v", e.Links)
 	}
 }
@@ -263,16 +267,16 @@ func TestCallerByCertificate(t *testing.T) {
 func TestCertificateThatIsNotVerified(t *testing.T) {
 	for _, mode := range []string{"request", "require"} {
 		t.Run(mode, func(t *testing.T) {
-			upstream := newWireServer(t, plainAnswer)
+			upstream := caddytest.Upstream(t)
 			text, servers, clients := tlsSite(t, mode, "hubspot_proxy hbdev")
-			h := startCaddy(t, withAPI(text, upstream.url()))
-			connect(t, h, "acme", testToken)
+			h := caddytest.Start(t, caddytest.WithAPI(text, upstream))
+			h.ConnectAs("acme", caddytest.AccessToken)
 			for name, signer := range map[string]*authority{"own": clients, "stranger's": newAuthority(t, "strangers")} {
 				got, err := tlsClient(h, servers, signer.client("spiffe://prod/ns/crm/sa/sync"))("GET", "/crm/x")
 				if err != nil {
 					t.Fatal(err)
 				}
-				if e := wantOwnError(t, got, 401, "caller_unauthenticated"); !strings.Contains(e.Message, "Caddy has not verified it") {
+				if e := sidecartest.WantOwnError(t, got, 401, "caller_unauthenticated"); !strings.Contains(e.Message, "Caddy has not verified it") {
 					t.Errorf("%s: %s", name, e.Message)
 				}
 			}
@@ -282,10 +286,10 @@ func TestCertificateThatIsNotVerified(t *testing.T) {
 
 // With open, a certificate still says who it is.
 func TestOpenWithCertificate(t *testing.T) {
-	upstream := newWireServer(t, plainAnswer)
+	upstream := caddytest.Upstream(t)
 	text, servers, clients := tlsSite(t, "verify_if_given", "hubspot_proxy hbdev {\n open\n }")
-	h := startCaddy(t, withAPI(text, upstream.url()))
-	connect(t, h, "acme", testToken)
+	h := caddytest.Start(t, caddytest.WithAPI(text, upstream))
+	h.ConnectAs("acme", caddytest.AccessToken)
 	for names, want := range map[string]int{"a.crm.internal": 403, "other.example": 200, "a.crm.internal spiffe://prod/ns/crm/sa/narrow": 401} {
 		got, err := tlsClient(h, servers, clients.client(names))("DELETE", "/crm/x")
 		if err != nil || got.StatusCode != want {

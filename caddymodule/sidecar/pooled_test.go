@@ -1,0 +1,124 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+)
+
+func TestPooledValuesDoNotPrint(t *testing.T) {
+	t.Parallel()
+	const planted = "planted-secret"
+	settings := managerSettings{App: "hbdev", Static: hubspot.Credentials{ClientID: "id", Secret: secret.New(planted)}}
+	store := &pooledStore{key: pool.KeyOf("store", struct{ Token string }{planted}), name: "caddy"}
+	settings.Store = store.key
+	manager := &pooledManager{key: pool.KeyOf("manager", settings), credentials: hubspot.StaticCredentials(settings.Static)}
+	var out bytes.Buffer
+	for _, v := range []any{settings, store, manager, store.key, manager.key} {
+		fmt.Fprintf(&out, "%v %+v %#v %s\n", v, v, v, v)
+	}
+	if strings.Contains(out.String(), planted) || strings.Contains(out.String(), fmt.Sprintf("%x", planted)) {
+		t.Errorf("output holds the secret: %s", out.String())
+	}
+}
+
+// TestChangedSettingChangesKey changes each setting of everything that is
+// pooled: with the same key, the change would not take effect.
+func TestChangedSettingChangesKey(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []any{
+		&managerSettings{Fallback: new(fallback)}, &limiterSettings{}, &freezeSettings{Fallback: new(fallback)},
+		&storeSettings{Settings: ""}, &keysAt{}, &auditSettings{},
+	} {
+		changed := 0
+		before := pool.KeyOf("k", settings)
+		eachField(reflect.ValueOf(settings).Elem(), func(field string, set, reset func()) {
+			set()
+			if pool.KeyOf("k", settings) == before {
+				t.Errorf("%T: %s is not in the key", settings, field)
+			}
+			reset()
+			changed++
+		})
+		if changed == 0 || pool.KeyOf("k", settings) != before {
+			t.Errorf("%T: %d fields were changed", settings, changed)
+		}
+	}
+}
+
+// eachField calls change for each value in a struct, with functions that change
+// it and take that back.
+func eachField(v reflect.Value, change func(field string, set, reset func())) {
+	for field, value := range v.Fields() {
+		switch value.Interface().(type) {
+		case pool.Key:
+			changeTo(field.Name, value, pool.KeyOf("another", struct{}{}), change)
+			continue
+		case secret.Text:
+			changeTo(field.Name, value, secret.New("another"), change)
+			continue
+		}
+		switch value.Kind() {
+		case reflect.Struct:
+			eachField(value, change)
+		case reflect.Pointer:
+			eachField(value.Elem(), change)
+			changeTo(field.Name, value, reflect.Zero(value.Type()).Interface(), change)
+		case reflect.String, reflect.Interface:
+			changeTo(field.Name, value, "another", change)
+		default:
+			changeTo(field.Name, value, reflect.ValueOf(7).Convert(value.Type()).Interface(), change)
+		}
+	}
+}
+
+func changeTo(field string, value reflect.Value, other any, change func(field string, set, reset func())) {
+	before := value.Interface()
+	change(field, func() { value.Set(reflect.ValueOf(other)) }, func() { value.Set(reflect.ValueOf(before)) })
+}
+
+// namedStorage is a storage that notes its locks.
+type namedStorage struct {
+	certmagic.Storage
+	locked, unlocked []string
+}
+
+func (s *namedStorage) Lock(_ context.Context, name string) error {
+	s.locked = append(s.locked, name)
+	return nil
+}
+
+func (s *namedStorage) Unlock(_ context.Context, name string) error {
+	s.unlocked = append(s.unlocked, name)
+	return nil
+}
+
+func TestLockGoesBackToItsStorage(t *testing.T) {
+	t.Parallel()
+	first, second := new(namedStorage), new(namedStorage)
+	var all pool.Newest[certmagic.Storage]
+	storage := &newestStorage{newest: &all}
+	all.Attach(first)
+	if err := storage.Lock(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	all.Attach(second)
+	if err := storage.Unlock(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	if len(first.unlocked) != 1 || len(second.unlocked) != 0 {
+		t.Errorf("unlocked: %v in the first, %v in the second; want it in the first", first.unlocked, second.unlocked)
+	}
+	if err := storage.Unlock(t.Context(), "x"); err == nil {
+		t.Error("unlocking what is not locked worked")
+	}
+}
