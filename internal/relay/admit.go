@@ -23,16 +23,20 @@ import (
 // [*apierror.Error], or that of an envelope's body.
 func (c *Call) admit() (*http.Request, error) {
 	r := c.inbound
-	if err := c.readTarget(); err != nil {
+	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
 		return nil, err
 	}
+	wrong := c.readTarget()
+	var blocked, err error
+	if c.target.path != "" {
+		blocked = c.checkBlocked()
+	}
+	c.caller, err = c.authenticate()
 	// What is blocked is public, and SDKs send their OAuth calls without a key.
-	if err := c.checkBlocked(); err != nil {
-		return nil, err
-	}
-	var err error
-	if c.caller, err = c.authenticate(); err != nil {
-		return nil, err
+	for _, refusal := range [...]error{blocked, err, wrong} {
+		if refusal != nil {
+			return nil, refusal
+		}
 	}
 	if err := checkUpgrade(r); err != nil {
 		return nil, err
@@ -115,14 +119,12 @@ func checkOverrides(header http.Header) error {
 }
 
 // readTarget notes what is asked for, and for which user as far as the path
-// or the setting says.
+// or the setting says. With an error the target is noted all the same where
+// there is one.
 func (c *Call) readTarget() error {
 	r := c.inbound
 	c.method = r.Method
 	if err := checkMethod(r.Method); err != nil {
-		return err
-	}
-	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
 		return err
 	}
 	t, err := targetOf(r, c.sent)
@@ -133,13 +135,14 @@ func (c *Call) readTarget() error {
 	if err != nil {
 		return apierror.Bad(err)
 	}
+	c.target = rest.withoutDeveloperKey()
 	if fromPath {
-		if err := c.named("the path prefix /as/{user}/", user); err != nil {
-			return err
+		if user == "" {
+			return c.userRequired()
 		}
+		c.user, c.namedBy = user, "the path prefix /as/{user}/"
 		c.prefix = strings.TrimSuffix(t.path, rest.path)
 	}
-	c.target = rest.withoutDeveloperKey()
 	if user, err = c.relay.User.Find(r); err != nil {
 		return apierror.Bad(err)
 	}

@@ -49,7 +49,7 @@ func (c *Call) keepBody(r *http.Request) *keptBody {
 		b.kept = make([]byte, 0, b.length)
 	}
 	if len(r.Trailer) > 0 {
-		c.keepHere(r.Trailer)
+		c.keepTrailersHere(r.Trailer)
 		b.ends = func() {
 			for name := range r.Trailer {
 				r.Trailer[name] = c.inbound.Trailer[name]
@@ -126,6 +126,8 @@ func (b *keptBody) keep(part []byte) {
 	}
 	if size > maxKept || size > b.reserved && !b.reserve(max(size, min(2*b.reserved, maxKept))-b.reserved) {
 		b.over, b.kept = true, nil
+		b.budget.give(b.reserved)
+		b.reserved = 0
 		return
 	}
 	b.kept = append(b.kept, part...)

@@ -47,6 +47,27 @@ func (c *Call) keepHere(header http.Header) {
 	}
 }
 
+// keepTrailersHere takes out of a trailer what HubSpot does not get. The proxy
+// looks at the header only.
+func (c *Call) keepTrailersHere(trailer http.Header) {
+	for name := range trailer {
+		if staysHere(name) || name == c.relay.User.Header || isHopByHop(name) || slices.Contains(overrides[:], name) {
+			delete(trailer, name)
+		}
+	}
+}
+
+// isHopByHop reports whether a field is between two neighbours (RFC 9110,
+// 7.6.1), or says where or how much.
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Http2-Settings", "Host", "Content-Length", "Expect":
+		return true
+	}
+	return false
+}
+
 // withToken returns a copy of a request with the access token.
 func (c *Call) withToken(r *http.Request) *http.Request {
 	token := c.token.Access.Reveal()
@@ -69,10 +90,11 @@ func (c *Call) traced() context.Context {
 
 // staysThere reports whether a field of an answer's header or trailer is not
 // for the client: cookies are those of HubSpot's edge and must not travel
-// between customers, and the others speak of HubSpot's origin, not of ours.
+// between customers, which portal it was is ours to say, and the others speak
+// of HubSpot's origin, not of ours.
 func staysThere(name string) bool {
 	switch name {
-	case "Set-Cookie", "Set-Cookie2", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security":
+	case "Set-Cookie", "Set-Cookie2", headerPortal, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security":
 		return true
 	}
 	return strings.HasPrefix(name, "Access-Control-")

@@ -22,6 +22,9 @@ import (
 // before there was an answer.
 var ErrClientGone = errors.New("the client is gone")
 
+// statusClientGone counts and records such a call, as access logs do.
+const statusClientGone = 499
+
 // explain makes an answer of the error of a round trip.
 func (c *Call) explain(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -102,6 +105,9 @@ func (c *Call) refuse(err error) {
 	if !ok {
 		c.answer.release()
 		c.unanswered = err
+		if errors.Is(err, ErrClientGone) {
+			c.answer.status = statusClientGone
+		}
 		return
 	}
 	e.Tries = c.tries

@@ -99,6 +99,7 @@ func New(c Config) (*Relay, error) {
 		ModifyResponse: receive,
 		ErrorHandler:   fail,
 		BufferPool:     buffers{},
+		ErrorLog:       slog.NewLogLogger(c.Logger.Handler(), slog.LevelWarn),
 	}
 	return r, nil
 }
