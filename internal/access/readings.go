@@ -50,10 +50,12 @@ var (
 func Readings(escapedPath string) ([]string, error) {
 	// Small enough to be inlined, so that the slice can stay on the
 	// caller's stack.
-	return appendReadings(make([]string, 0, 1), escapedPath)
+	return AppendReadings(make([]string, 0, 1), escapedPath)
 }
 
-func appendReadings(dst []string, escapedPath string) ([]string, error) {
+// AppendReadings is [Readings] for callers who have a slice for the result,
+// which has to be empty.
+func AppendReadings(dst []string, escapedPath string) ([]string, error) {
 	if isPlain(escapedPath) {
 		return append(dst, escapedPath), nil
 	}

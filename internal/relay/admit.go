@@ -168,18 +168,16 @@ func settingText(s userid.Source) string {
 	return "the setting user"
 }
 
-// checkBytes refuses bytes that no request line can have and that HTTP/2 lets
-// through all the same (RFC 9112, 3; RFC 3986, 2): servers behind would end the
-// path at them.
-func checkBytes(targets ...string) error {
-	for _, text := range targets {
-		for i := range len(text) {
-			if c := text[i]; c <= ' ' || c == 0x7f {
-				return apierror.New(apierror.BadRequest, "The request target holds a space or a control character as it is. Percent-encode it.")
-			}
+// isEncoded reports whether a request target has only bytes that a request line
+// can have (RFC 9112, 3; RFC 3986, 2). HTTP/2 lets others through all the same,
+// and servers behind would end the path at them.
+func isEncoded(target string) bool {
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c == 0x7f {
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // checkMethod refuses the methods that are not for the resource itself, in
@@ -197,11 +195,11 @@ func checkMethod(method string) error {
 // checkBlocked refuses endpoints that no caller may reach, and paths that may
 // be theirs.
 func (c *Call) checkBlocked() error {
-	readings, err := access.Readings(c.target.path)
-	if err != nil {
+	var err error
+	if c.readings, err = access.AppendReadings(c.oneReading[:0], c.target.path); err != nil {
 		return apierror.Bad(err)
 	}
-	blocked, err := access.Judge(readings, access.Blocked)
+	blocked, err := access.Judge(c.readings, access.Blocked)
 	if err != nil {
 		return apierror.Bad(err)
 	}
@@ -209,7 +207,7 @@ func (c *Call) checkBlocked() error {
 		return apierror.New(apierror.EndpointBlocked,
 			"This endpoint of HubSpot gives out tokens or takes them in. The sidecar keeps the tokens, so it does not pass the request on.")
 	}
-	c.guard.suspicious = slices.ContainsFunc(readings, smellsOfCredentials)
+	c.guard.suspicious = slices.ContainsFunc(c.readings, smellsOfCredentials)
 	return nil
 }
 
@@ -227,11 +225,7 @@ func (c *Call) judge() error {
 	if err := userid.Check(c.user); err != nil {
 		return apierror.Bad(err)
 	}
-	readings, err := access.Readings(c.target.path)
-	if err != nil {
-		return apierror.Bad(err)
-	}
-	for _, refusal := range [...]error{c.caller.CheckUser(app.Name, c.user), c.caller.CheckPath(c.method, readings)} {
+	for _, refusal := range [...]error{c.caller.CheckUser(app.Name, c.user), c.caller.CheckPath(c.method, c.readings)} {
 		if refusal == nil {
 			continue
 		}
@@ -281,11 +275,7 @@ func (c *Call) mayChange() bool {
 	if !c.onlyReads() {
 		return true
 	}
-	if c.method != http.MethodPost {
-		return false
-	}
-	readings, err := access.Readings(c.target.path)
-	return err != nil || len(readings) != 1
+	return c.method == http.MethodPost && len(c.readings) != 1
 }
 
 // onlyReads reports whether the call changes nothing, so that it can be sent

@@ -30,9 +30,13 @@ type Call struct {
 	prefix string
 	method string
 	target target
-	token  connection.Token
-	pacing pacing
-	body   *keptBody
+	// readings are the ways in which servers read the path; mostly there is
+	// oneReading.
+	readings   []string
+	oneReading [1]string
+	token      connection.Token
+	pacing     pacing
+	body       *keptBody
 	// enveloped is set if the call came in an envelope, which taken bytes of
 	// the budget are for.
 	enveloped bool
