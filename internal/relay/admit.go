@@ -23,8 +23,8 @@ import (
 // [*apierror.Error], or that of an envelope's body.
 func (c *Call) admit() (*http.Request, error) {
 	r := c.inbound
-	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
-		return nil, err
+	if !isEncoded(c.sent) || !strings.HasSuffix(c.sent, r.URL.RawQuery) && !isEncoded(r.URL.RawQuery) {
+		return nil, apierror.New(apierror.BadRequest, "The request target holds a space or a control character as it is. Percent-encode it.")
 	}
 	wrong := c.readTarget()
 	var blocked, err error
