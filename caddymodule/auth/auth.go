@@ -119,9 +119,7 @@ func (a *Auth) Provision(ctx caddy.Context) error {
 	car.NotePeers(ctx)
 	config.Desk, config.Apps, config.Logger = car.Desk(), car.Apps(), ctx.Slogger()
 	config.ClientIP, config.OriginalURL, config.SkipAccessLog = clientIP, originalURL, skipAccessLog
-	if config.Failed, err = reportFailures(ctx); err != nil {
-		return err
-	}
+	config.Failed = car.InstallFailed
 	if a.installer, err = install.New(config); err != nil {
 		return fmt.Errorf("hubspot_auth: %w", err)
 	}

@@ -33,6 +33,11 @@ func newObserver(logger *slog.Logger, m *metrics.Metrics, events *caddyevents.Ap
 func (o *observer) Event(e connection.Event) {
 	o.metrics.Event(e)
 	o.log(e)
+	o.hand(e)
+}
+
+// hand has an event reach its subscribers, if it is one that does.
+func (o *observer) hand(e connection.Event) {
 	if caddyEvent(e.Kind) == "" {
 		return
 	}
@@ -130,8 +135,19 @@ func caddyEvent(kind connection.EventKind) string {
 		return "hubspot_reauth_required"
 	case connection.EventAppAlarm:
 		return "hubspot_app_alarm"
+	case eventInstallFailed:
+		return "hubspot_install_failed"
 	}
 	return ""
+}
+
+// eventInstallFailed is an event that no connection has: there may be none.
+const eventInstallFailed connection.EventKind = "install_failed"
+
+// InstallFailed tells the subscribers of Caddy's events that an install of an
+// app has failed, and in a word why. It does not wait for them.
+func (s *Sidecar) InstallFailed(app, reason string) {
+	s.observer.hand(connection.Event{Kind: eventInstallFailed, App: app, Reason: reason})
 }
 
 // dispatch hands events to subscribers until the config ends.
