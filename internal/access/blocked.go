@@ -3,45 +3,19 @@ package access
 import (
 	"fmt"
 	"strings"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
-// blockedRoots are the first segments of the endpoints that hand out tokens or
-// take them in. Whoever reached them could keep a token that outlives its
-// caller's key, or act with a grant that the sidecar does not know.
-//
-//   - /oauth: the token, introspection and revocation endpoints of every
-//     version, the v1 access-tokens and refresh-tokens resources, and
-//     /oauth/v2/private-apps/get/access-token-info.
-//   - /localdevauth: exchanges a personal access key for an access token, and
-//     makes private-app user tokens (HubSpot/hubspot-local-dev-lib,
-//     api/localDevAuth.ts and api/privateAppUserToken.ts).
-var blockedRoots = [...]string{"/oauth", "/localdevauth"}
-
-// blockedBelow are the segments that make an endpoint of the same kind
-// wherever they stand below a root. All are those of SMTP API tokens, whose
-// password sends mail as the customer until somebody deletes it:
-// /email/public/v1/smtpapi/tokens, /marketing/v3/transactional/smtp-tokens and
-// /marketing/transactional/2026-09/smtp-tokens
-// (https://developers.hubspot.com/docs/api-reference/marketing-transactional-single-send-v3/guide).
-var blockedBelow = [...]struct{ root, segment string }{
-	{"/email", "/smtpapi"},
-	{"/marketing", "/smtp-tokens"},
-}
-
 // Blocked reports whether a reading of a path is of an endpoint that no caller
-// may reach, whatever its policy, because it would hand a token to the caller
-// or accept one from it. It compares case-insensitively and does not regard
+// may reach, whatever its policy: one of [hubspot.TokenEndpoints]. It compares case-insensitively and does not regard
 // `;parameters`.
 func Blocked(path string) bool {
 	spellings := spell(path)
 	for _, spelling := range spellings.list() {
-		for _, root := range blockedRoots {
-			if _, ok := cutSegments(spelling, root); ok {
-				return true
-			}
-		}
-		for _, below := range blockedBelow {
-			if rest, ok := cutSegments(spelling, below.root); ok && hasSegment(rest, below.segment) {
+		for _, endpoint := range hubspot.TokenEndpoints {
+			rest, ok := cutSegments(spelling, endpoint.Root)
+			if ok && (endpoint.Below == "" || hasSegment(rest, endpoint.Below)) {
 				return true
 			}
 		}
