@@ -57,7 +57,8 @@ type AppRoleAuth struct {
 	RoleID secret.Text
 	// SecretID and SecretIDFile give the secret id; one of them is
 	// required. The file is read again for every login and may appear
-	// later than the store.
+	// later than the store. A secret id that Vault refused is not tried
+	// again before it has changed or 16 minutes have passed.
 	SecretID     secret.Text
 	SecretIDFile string
 	// Wrapped says that a response-wrapping token is given instead of the

@@ -89,6 +89,6 @@ func (l *lockout) hold(credential secret.Mark, wait time.Duration, reason string
 
 // aboutLockout says how to look and what to do.
 func aboutLockout(mount string) string {
-	return fmt.Sprintf("see `vault read sys/auth/%s/tune` (user_lockout_…) and `vault read sys/locked-users`; "+
-		"`vault write -f sys/locked-users/<accessor of the mount>/unlock/<role id>` unlocks", mount)
+	return fmt.Sprintf("see `vault read sys/auth/%[1]s/tune` (user_lockout_…) and `vault read sys/locked-users`; "+
+		"`vault write -f sys/locked-users/$(vault read -field=accessor sys/auth/%[1]s)/unlock/<role id>` unlocks", mount)
 }

@@ -212,3 +212,23 @@ func TestWrongSecretIDLocksNobodyOut(t *testing.T) {
 		t.Errorf("%v users are locked out; want none", got)
 	}
 }
+
+// TestLockedOutRole locks a role out with somebody else's wrong secret ids,
+// and unlocks it in the way that the message tells.
+func TestLockedOutRole(t *testing.T) {
+	v := vault.Server(t)
+	role, c := appRole(t, v, nil)
+	login := "auth/" + role.Mount + "/login"
+	wrong := map[string]any{"role_id": role.RoleID, "secret_id": "wrong"}
+	for range 5 {
+		_ = status(t, v, "", "PUT", login, wrong)
+	}
+	c.Auth = roleAuth(t, role)
+	_, err := open(t, c).Load(t.Context(), key("acme"))
+	if err == nil || !strings.Contains(err.Error(), "a role that is locked out") || !strings.Contains(err.Error(), "sys/auth/"+role.Mount+"/tune") {
+		t.Errorf("Load with a role that is locked out = %v; want an error that says so", err)
+	}
+	accessor, _ := v.Read(t, "sys/auth/"+role.Mount)["accessor"].(string)
+	v.Write(t, "sys/locked-users/"+accessor+"/unlock/"+role.RoleID, nil)
+	works(t, open(t, c))
+}
