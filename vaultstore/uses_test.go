@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -16,16 +17,19 @@ import (
 // few requests. Nothing may fail, and Vault may refuse nothing.
 func TestTokensWithFewUses(t *testing.T) {
 	v := vault.Server(t)
-	for _, uses := range []int{1, 2, 5, 40} {
+	for _, uses := range []int{1, 5, 40} {
 		t.Run(fmt.Sprint(uses), func(t *testing.T) {
 			role, c := appRole(t, v, map[string]any{"token_num_uses": uses})
 			c.Auth = roleAuth(t, role)
+			// Those in parallel wait for each other's logins.
+			c.Timeout = time.Minute
 			s := open(t, c)
 			var wg sync.WaitGroup
-			for worker := range 12 {
+			workers := min(4*uses, 16)
+			for worker := range workers {
 				wg.Go(func() {
 					r := record(fmt.Sprint("user", worker))
-					for version := range uint64(5) {
+					for version := range uint64(4) {
 						if _, err := s.Save(t.Context(), r, version); err != nil {
 							t.Errorf("Save: %v", err)
 						}
@@ -46,7 +50,7 @@ func TestTokensWithFewUses(t *testing.T) {
 					t.Fatalf("Vault refused a request: %.300s", line)
 				}
 			}
-			requests, logins := 12*5*2, audited(t, v, "auth/"+role.Mount+"/login")
+			requests, logins := workers*4*2, audited(t, v, "auth/"+role.Mount+"/login")
 			if logins < requests/uses || logins > 2*requests/uses+10 {
 				t.Errorf("%d logins for some %d requests; want about one per %d", logins, requests, uses)
 			}
