@@ -24,5 +24,13 @@
 // A call waits for Vault no longer than Config.Timeout. After a few failures
 // in a row calls fail at once, and one probe a second finds out when Vault is
 // back. Logins are made when they are first needed, renewed ahead of time,
-// and made again when Vault says 403.
+// and made again when Vault says 403 or the token's uses run short.
+//
+// # Refusals
+//
+// What the login's policy does not allow is connection.ErrDenied, and no
+// outage; [Store.Health] and [Store.CanSave] find out before a request does. A
+// secret id that Vault refuses is not tried again before it has changed or
+// Vault has forgotten it: Vault locks a role out after a few of them, for all
+// who use it.
 package vaultstore
