@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -271,9 +272,14 @@ func testStoreOutage(t *testing.T, kind error) {
 			before := b.provider.count()
 			b.store.failWith(down)
 			for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(time.Minute) {
-				if _, err := b.Token(t.Context(), "acme"); err != nil && !errors.Is(err, kind) {
-					t.Fatalf("Token() = %v", err)
+				if _, err := b.Token(t.Context(), "acme"); err != nil &&
+					(!errors.Is(err, kind) || !errors.Is(err, connection.ErrRefreshNeedsStore)) {
+					t.Fatalf("Token() = %v; want what keeps a known connection waiting", err)
 				}
+			}
+			b.wantErr(t, "acme", connection.ErrRefreshNeedsStore)
+			if _, err := b.Token(t.Context(), "stranger"); !errors.Is(err, kind) || errors.Is(err, connection.ErrRefreshNeedsStore) {
+				t.Errorf("Token() of an unknown connection = %v; want the store's error alone", err)
 			}
 			if n := b.provider.count() - before; n != 0 {
 				t.Errorf("%d refreshes while nothing could be written; want 0", n)
@@ -282,6 +288,42 @@ func testStoreOutage(t *testing.T, kind error) {
 			time.Sleep(time.Minute)
 			if _, err := b.Token(t.Context(), "acme"); err != nil {
 				t.Errorf("Token() after the outage = %v", err)
+			}
+		})
+	})
+	t.Run("a store that can be read and not written is as good as away", func(t *testing.T) {
+		in(t, func(t *testing.T, b *bench) {
+			b.provider.set(func() { b.provider.rotating = true })
+			b.useFor(t, "acme", time.Hour, 30*time.Second)
+			b.store.configure(func() {
+				b.store.fail = func(op string) error {
+					if op == "save" {
+						return down
+					}
+					return nil
+				}
+			})
+			defer b.store.heal()
+			time.Sleep(time.Hour)
+			before := b.provider.count()
+			b.wantErr(t, "acme", connection.ErrRefreshNeedsStore)
+			if n := b.provider.count() - before; n != 0 {
+				t.Errorf("%d refreshes while nothing could be written; want 0", n)
+			}
+		})
+	})
+	t.Run("what HubSpot says comes before the store", func(t *testing.T) {
+		in(t, func(t *testing.T, b *bench) {
+			b.want(t, "acme", "first-r1")
+			b.store.failWith(down)
+			defer b.store.heal()
+			b.provider.set(func() { b.provider.err = &hubspot.TokenError{HTTPStatus: 429, RetryAfter: time.Hour} })
+			time.Sleep(31 * time.Minute)
+			for range 2 { // refused, and held back
+				_, err := b.Token(t.Context(), "acme")
+				if !errors.Is(err, connection.ErrTokenUnavailable) || errors.Is(err, connection.ErrUnavailable) {
+					t.Errorf("Token() of a known connection = %v; want ErrTokenUnavailable alone", err)
+				}
 			}
 		})
 	})

@@ -28,6 +28,12 @@ var (
 	// ErrAppMisconfigured means that HubSpot refuses the app's own
 	// credentials and no valid access token is left.
 	ErrAppMisconfigured = errors.New("HubSpot refuses the app's credentials")
+	// ErrRefreshNeedsStore means that the access token of a known connection
+	// has run out, and that a new one cannot be had safely while the store
+	// takes no writes: HubSpot ends the refresh token with its use, and the
+	// next one would be in this process's memory only. What the store said,
+	// most often [ErrUnavailable], is wrapped beside it: look for this first.
+	ErrRefreshNeedsStore = errors.New("the access token cannot be refreshed safely while the store takes no writes")
 	// ErrPortalChange means that an install landed on another portal than
 	// the one the connection is pinned to.
 	ErrPortalChange = errors.New("connection belongs to another portal")

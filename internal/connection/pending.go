@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -179,8 +180,8 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 		m.schedule.plan(e, time.Now().Add(m.jitter(outagePoll)))
 		return nil
 	}
-	if m.rotates.Load() || time.Now().Before(e.retryTime()) {
-		return cause
+	if m.rotates.Load() {
+		return fmt.Errorf("%w: %w", ErrRefreshNeedsStore, cause)
 	}
 	if err := m.mayRefresh(e); err != nil {
 		return err
@@ -191,7 +192,8 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	begun := time.Now()
 	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
 	if err != nil {
-		return errors.Join(m.notRefreshed(e, v.Record, err), cause)
+		// What fails callers is HubSpot's answer; the store is by the way.
+		return fmt.Errorf("%w (without the store: %v)", m.notRefreshed(e, v.Record, err), cause)
 	}
 	next := refreshed(v.Record, grant, begun)
 	m.keep(e, next, Versioned{Version: v.Version}, v.RefreshToken)

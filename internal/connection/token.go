@@ -26,7 +26,9 @@ const (
 // shared by all who wait and goes on when they leave.
 //
 // Errors wrap ErrNotConnected, ErrReauthRequired, ErrTokenUnavailable,
-// ErrAppMisconfigured, ErrUnavailable, ErrDenied or ErrCorrupt, or are ctx's.
+// ErrAppMisconfigured, ErrRefreshNeedsStore, ErrUnavailable, ErrDenied or
+// ErrCorrupt, or are ctx's. Where a refresh was not tried at all, a [*HeldBack]
+// is among them.
 func (m *Manager) Token(ctx context.Context, user string) (Token, error) {
 	now := time.Now()
 	if e := m.cache.get(user); e != nil {
