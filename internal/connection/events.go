@@ -18,9 +18,10 @@ const (
 	// [hubspot.TokenError.Reason] if HubSpot was asked. It will be tried again.
 	EventRefreshFailed EventKind = "refresh_failed"
 	// EventConnectionAlarm: HubSpot refuses this connection and says neither
-	// that its grant is dead nor that the app is wrong; Reason is HubSpot's
-	// word, Err has the rest. It is emitted once, until the alarm is cleared,
-	// and refreshes are tried again less and less often.
+	// that its grant is dead nor that the app is wrong, or answers for another
+	// portal. Reason is HubSpot's word or [ReasonPortalChanged], Err has the
+	// rest. It is emitted once for each reason, until the alarm is cleared;
+	// refreshes are tried again less and less often.
 	EventConnectionAlarm EventKind = "connection_alarm"
 	// EventConnectionAlarmCleared: the connection's alarm for Reason is over
 	// after Duration: it was refreshed, installed again or ended.

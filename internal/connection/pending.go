@@ -190,7 +190,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 		return cause
 	}
 	begun := time.Now()
-	grant, err := m.ask(v.RefreshToken, m.lease(v.Record)/3)
+	grant, err := m.ask(v.Record, m.lease(v.Record)/3)
 	if err != nil {
 		// What fails callers is HubSpot's answer; the store is by the way.
 		return fmt.Errorf("%w (without the store: %v)", m.notRefreshed(e, v.Record, err), cause)

@@ -110,7 +110,7 @@ func (m *Manager) refreshClaimed(e *entry, v *view) error {
 	if v.Claim != nil {
 		m.emitFor(v.Record, Event{Kind: EventClaimTaken})
 	}
-	grant, err := m.ask(v.RefreshToken, lease/3)
+	grant, err := m.ask(v.Record, lease/3)
 	if err != nil {
 		return m.refreshFailed(e, v, claimed, err)
 	}
@@ -126,10 +126,15 @@ func (m *Manager) refreshClaimed(e *entry, v *view) error {
 	return nil
 }
 
-func (m *Manager) ask(refreshToken secret.Text, timeout time.Duration) (hubspot.Grant, error) {
+// ask gets new tokens for the connection that r is of.
+func (m *Manager) ask(r Record, timeout time.Duration) (hubspot.Grant, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, timeout)
 	defer cancel()
-	return m.config.Provider.Refresh(ctx, refreshToken)
+	grant, err := m.config.Provider.Refresh(ctx, r.RefreshToken)
+	if err == nil {
+		err = checkPortal(r, grant)
+	}
+	return grant, err
 }
 
 // refreshed is the record with what HubSpot answered. asked is the time
@@ -161,7 +166,10 @@ func (m *Manager) refreshSucceeded(e *entry, r Record, took time.Duration) {
 
 // refreshFailed does what the class of HubSpot's answer calls for.
 func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err error) error {
-	if hubspot.Classify(err) == hubspot.ClassDeadGrant {
+	switch {
+	case errors.Is(err, ErrOtherPortal):
+		return m.otherPortal(e, tried, claimed, err)
+	case hubspot.Classify(err) == hubspot.ClassDeadGrant:
 		return m.grantDead(e, tried, claimed, err)
 	}
 	err = m.notRefreshed(e, tried.Record, err)
@@ -172,10 +180,12 @@ func (m *Manager) refreshFailed(e *entry, tried *view, claimed Versioned, err er
 // notRefreshed notes a refresh that gave no token and leaves the connection's
 // status as it is. It returns what callers are told.
 func (m *Manager) notRefreshed(e *entry, r Record, err error) error {
-	switch hubspot.Classify(err) {
-	case hubspot.ClassConnection:
+	switch class := hubspot.Classify(err); {
+	case errors.Is(err, ErrOtherPortal):
+		return m.refused(e, r, ReasonPortalChanged, err)
+	case class == hubspot.ClassConnection:
 		return m.refused(e, r, failureReason(err), err)
-	case hubspot.ClassMisconfigured:
+	case class == hubspot.ClassMisconfigured:
 		return m.appRefused(e, r, err)
 	default:
 		m.failed(e, backoffMax, retryAfter(err), err)
@@ -202,14 +212,9 @@ func (m *Manager) appRefused(e *entry, r Record, err error) error {
 // token is not the stored one any more, or so many grants die at once that
 // the fault must be ours or HubSpot's.
 func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause error) error {
-	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
+	stored, err := m.readAgain(e, tried)
 	if err != nil {
-		m.failed(e, backoffMax, 0, err)
-		return fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
-	}
-	if !stored.RefreshToken.Equal(tried.RefreshToken) {
-		m.adopt(e, stored)
-		return errChanged
+		return err
 	}
 	hold, raised := m.alarms.dead(e.user, time.Now())
 	if raised {
@@ -221,8 +226,29 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 		m.emitFor(tried.Record, Event{Kind: EventRefreshFailed, Reason: failureReason(cause), Err: cause})
 		return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
 	}
+	return m.requireReauth(e, tried, stored, e.deadReason(tried, cause), cause)
+}
+
+// readAgain reads the record before its status changes. It returns errChanged
+// if the refresh token that was tried is not the stored one any more.
+func (m *Manager) readAgain(e *entry, tried *view) (Versioned, error) {
+	stored, err := m.config.Store.Load(m.ctx, m.key(e.user))
+	if err != nil {
+		m.failed(e, backoffMax, 0, err)
+		return Versioned{}, fmt.Errorf("%w: reading the connection again: %w", ErrTokenUnavailable, err)
+	}
+	if !stored.RefreshToken.Equal(tried.RefreshToken) {
+		m.adopt(e, stored)
+		return Versioned{}, errChanged
+	}
+	return stored, nil
+}
+
+// requireReauth writes down that nothing but another install helps the
+// connection.
+func (m *Manager) requireReauth(e *entry, tried *view, stored Versioned, reason string, cause error) error {
 	next := stored.Record
-	next.Status, next.Reason, next.ReasonAt = StatusReauthRequired, deadReason(tried, cause), time.Now()
+	next.Status, next.Reason, next.ReasonAt = StatusReauthRequired, reason, time.Now()
 	next.Claim = nil
 	if e.isRefused(tried) {
 		// HubSpot takes neither token: nothing is left to serve with.
@@ -234,7 +260,7 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 	}
 	if err != nil {
 		m.failed(e, backoffMax, 0, err)
-		return fmt.Errorf("%w: writing the dead grant down: %w", ErrTokenUnavailable, err)
+		return fmt.Errorf("%w: writing the status down: %w", ErrTokenUnavailable, err)
 	}
 	m.adopt(e, saved)
 	m.troubleOver(e, next)
@@ -242,10 +268,13 @@ func (m *Manager) grantDead(e *entry, tried *view, claimed Versioned, cause erro
 	return ErrReauthRequired
 }
 
-// deadReason names HubSpot's word for it. After a takeover the grant may have
+// deadReason names HubSpot's word for a dead grant. After a takeover the grant may have
 // died with the process that held the claim, between HubSpot's answer and
 // its write.
-func deadReason(tried *view, cause error) string {
+func (e *entry) deadReason(tried *view, cause error) string {
+	if e.hasStrayed() {
+		return ReasonPortalChanged // with the answer that was refused, the grant may have ended
+	}
 	if tried.Claim != nil && tried.Claim.For == fingerprint(tried.RefreshToken) {
 		return "refresh_in_doubt"
 	}

@@ -14,6 +14,10 @@ type trouble struct {
 	reason string
 	// since is when it was seen first.
 	since time.Time
+	// strays counts answers for another portal in a row, the first of which
+	// came at strayedAt.
+	strays    int
+	strayedAt time.Time
 }
 
 // refused does what a refusal of one connection calls for: it waits longer
@@ -31,16 +35,18 @@ func (m *Manager) refused(e *entry, r Record, reason string, cause error) error 
 	return fmt.Errorf("%w: %w", ErrTokenUnavailable, cause)
 }
 
-// troubled notes the trouble of a connection. It reports whether that is new.
+// troubled notes the trouble of a connection. It reports whether that, or its
+// reason, is new.
 func (e *entry) troubled(reason string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	isNew := e.trouble.since.IsZero()
-	if isNew {
+	if e.trouble.since.IsZero() {
 		e.trouble.since = time.Now()
+	} else if e.trouble.reason == reason {
+		return false
 	}
 	e.trouble.reason = reason
-	return isNew
+	return true
 }
 
 // troubleOver ends the trouble of the connection that r is of, if it had any.
