@@ -192,8 +192,8 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	begun := time.Now()
 	grant, err := m.ask(v.Record, m.lease(v.Record)/3)
 	if err != nil {
-		// What fails callers is HubSpot's answer; the store is by the way.
-		return fmt.Errorf("%w (without the store: %v)", m.notRefreshed(e, v.Record, err), cause)
+		// What fails callers is HubSpot's answer; the store's is not wrapped.
+		return fmt.Errorf("%w (without the store: %s)", m.notRefreshed(e, v.Record, err), cause.Error())
 	}
 	next := refreshed(v.Record, grant, begun)
 	m.keep(e, next, Versioned{Version: v.Version}, v.RefreshToken)
