@@ -76,6 +76,18 @@ func (a *alarms) admit(user string, now time.Time) *HeldBack {
 	return &HeldBack{Reason: HeldAppPaused, RetryAfter: wait, cause: a.pause.cause}
 }
 
+// paused returns what holds refreshes back if the app is paused and no probe
+// may go yet; nil otherwise.
+func (a *alarms) paused(now time.Time) *HeldBack {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wait := a.pause.nextTry.Sub(now)
+	if a.pause.nextTry.IsZero() || wait <= 0 {
+		return nil
+	}
+	return &HeldBack{Reason: HeldAppPaused, RetryAfter: wait, cause: a.pause.cause}
+}
+
 // misconfigured pauses the app after user's refresh met cause, and reports
 // whether that raised the alarm. It does neither, and reports alone, if the
 // app was refused to this user before while others were refreshed.

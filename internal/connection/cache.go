@@ -20,6 +20,9 @@ type entry struct {
 	// due is when the connection wants background work next, in Unix
 	// nanoseconds; notDue while that work is queued or under way.
 	due atomic.Int64
+	// turn is when the flight's refresh has its turn at the token endpoint,
+	// in Unix nanoseconds; 0 while it does not wait for that.
+	turn atomic.Int64
 
 	// mu guards what follows. No request waits for it.
 	mu sync.Mutex
@@ -32,9 +35,11 @@ type entry struct {
 	retryAt  time.Time
 	trouble  trouble
 	// refused marks the access token that HubSpot refused although the clock
-	// called it valid, and forcedAt is when a refresh was last forced by
-	// that. forcing is set while that refresh is under way.
+	// called it valid, ordered the one that an operator wants replaced, and
+	// forcedAt is when a refresh was last forced by either. forcing is set
+	// while that refresh is under way.
 	refused  secret.Mark
+	ordered  secret.Mark
 	forcedAt time.Time
 	forcing  bool
 

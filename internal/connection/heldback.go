@@ -96,3 +96,22 @@ func (e *entry) backingOff() *HeldBack {
 	}
 	return &HeldBack{Reason: HeldBackoff, RetryAfter: wait, cause: e.failure}
 }
+
+// held is what would hold a refresh of the connection back now, or nil.
+func (m *Manager) held(e *entry) *HeldBack {
+	if held := m.alarms.paused(time.Now()); held != nil {
+		return held
+	}
+	return e.backingOff()
+}
+
+// forceHeld is the error for a refresh that is not forced again.
+func (m *Manager) forceHeld(e *entry) error {
+	if held := m.held(e); held != nil {
+		return held
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wait := max(forceEvery-time.Since(e.forcedAt), time.Second)
+	return &HeldBack{Reason: HeldRefreshedRecently, RetryAfter: wait, cause: e.failure}
+}

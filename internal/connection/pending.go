@@ -175,7 +175,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	if v == nil || v.missing || v.Status != StatusActive {
 		return cause
 	}
-	if left := time.Until(v.ExpiresAt); left > v.ExpiresAt.Sub(v.IssuedAt)/5 && !e.isRefused(v) {
+	if left := time.Until(v.ExpiresAt); left > v.ExpiresAt.Sub(v.IssuedAt)/5 && !e.isToGo(v) {
 		// Ask again soon: what others did meanwhile is not known.
 		m.schedule.plan(e, time.Now().Add(m.jitter(outagePoll)))
 		return nil
@@ -186,7 +186,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	if err := m.mayRefresh(e); err != nil {
 		return err
 	}
-	if err := m.budget.Wait(m.ctx); err != nil {
+	if err := m.awaitTurn(e); err != nil {
 		return cause
 	}
 	begun := time.Now()

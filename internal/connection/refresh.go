@@ -75,7 +75,7 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 	if err := v.refusal(); err != nil {
 		return err
 	}
-	serves := v.usable(time.Now()) && !e.isRefused(v)
+	serves := v.usable(time.Now()) && !e.isToGo(v)
 	if serves && (!hadToken || !v.wantsRefresh(time.Now())) {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 // refreshClaimed refreshes v by the claim protocol: claim with check-and-set,
 // ask HubSpot, write the result with check-and-set on the claim's version.
 func (m *Manager) refreshClaimed(e *entry, v *view) error {
-	if err := m.budget.Wait(m.ctx); err != nil {
+	if err := m.awaitTurn(e); err != nil {
 		return fmt.Errorf("waiting for the refresh quota: %w", err)
 	}
 	lease := m.lease(v.Record)

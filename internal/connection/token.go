@@ -2,10 +2,7 @@ package connection
 
 import (
 	"context"
-	"errors"
 	"time"
-
-	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 const (
@@ -15,9 +12,6 @@ const (
 	// rereadEvery is how often the record of a connection in use is read
 	// anew, to see what other processes did to it.
 	rereadEvery = 5 * time.Minute
-	// forceEvery is the least time between two refreshes of a connection
-	// that a refusal by HubSpot causes.
-	forceEvery = time.Minute
 )
 
 // Token returns an access token of user that is valid by the clock. While
@@ -83,7 +77,7 @@ func (m *Manager) join(ctx context.Context, e *entry) error {
 	case result := <-flight:
 		return result.Err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return e.outOfTime(context.Cause(ctx))
 	}
 }
 
@@ -96,81 +90,6 @@ func (v *view) refusal() error {
 		return ErrReauthRequired
 	}
 	return nil
-}
-
-// Rejected is called when HubSpot has refused, with 401, a token that the
-// clock calls valid. It returns another token to try once: one that is known
-// by now, or a fresh one. A connection is refreshed for this reason once per
-// token and at most once a minute; beyond that, and when no token can be
-// had, it returns an error, and HubSpot's answer should be passed on unless
-// the error is ErrReauthRequired or ErrNotConnected.
-func (m *Manager) Rejected(ctx context.Context, user string, refused Token) (Token, error) {
-	e := m.cache.getOrAdd(user)
-	if v := e.view.Load(); v.usable(time.Now()) && !v.AccessToken.Equal(refused.Access) {
-		return v.token(), nil
-	}
-	leads, may := e.mayForce(refused)
-	if !may {
-		return Token{}, ErrTokenUnavailable
-	}
-	if leads {
-		defer e.endForce()
-	}
-	// The flight that is joined first may have begun before the refusal was
-	// noted; the second has not.
-	for range 2 {
-		err := m.update(ctx, e)
-		v := e.view.Load()
-		if v.usable(time.Now()) && !v.AccessToken.Equal(refused.Access) {
-			return v.token(), nil
-		}
-		if errors.Is(err, ErrReauthRequired) || errors.Is(err, ErrNotConnected) || ctx.Err() != nil {
-			return Token{}, err
-		}
-	}
-	return Token{}, ErrTokenUnavailable
-}
-
-// mayForce notes that token was refused and reports whether that is reason
-// enough to refresh now, or to join those who already do. The one that leads
-// calls endForce when it is done.
-func (e *entry) mayForce(token Token) (leads, may bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.refused == token.Access.Mark():
-		return false, e.forcing
-	case time.Since(e.forcedAt) < forceEvery:
-		return false, false
-	}
-	e.refused, e.forcedAt, e.forcing = token.Access.Mark(), time.Now(), true
-	return true, true
-}
-
-func (e *entry) endForce() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.forcing = false
-}
-
-// isRefused reports whether HubSpot has refused the access token of v.
-func (e *entry) isRefused(v *view) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.refused != secret.Mark{} && e.refused == v.AccessToken.Mark()
-}
-
-// ForceRefresh refreshes the connection of user whatever the clock says, for
-// operators. Errors as of [Manager.Token].
-func (m *Manager) ForceRefresh(ctx context.Context, user string) (Summary, error) {
-	token, err := m.Token(ctx, user)
-	if err != nil {
-		return Summary{}, err
-	}
-	if _, err := m.Rejected(ctx, user, token); err != nil {
-		return Summary{}, err
-	}
-	return m.Get(ctx, user)
 }
 
 // classify has the tokens that expire first refreshed first.
