@@ -91,3 +91,18 @@ func TestFrozenWhileWaiting(t *testing.T) {
 		t.Errorf("the next call: %v after %v", err, time.Since(begun))
 	}
 }
+
+// Go's server refuses some of these before anybody sees them; others may not.
+func TestCheckBytes(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		text := "/crm/a" + string([]byte{byte(c)}) + "b"
+		wrong := c <= ' ' || c == 0x7f
+		if err := checkBytes(text, ""); (err != nil) != wrong {
+			t.Errorf("%q in the target: %v", text, err)
+		}
+		if err := checkBytes("/", text); (err != nil) != wrong {
+			t.Errorf("%q in the query: %v", text, err)
+		}
+	}
+}

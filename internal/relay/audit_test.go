@@ -106,8 +106,7 @@ func TestAuditOfCalls(t *testing.T) {
 		{method: "GET", target: "/crm/v3/owners", key: testCallerKey,
 			want: audit.Entry{Caller: "tester", Method: "GET", Path: "/crm/v3/owners", Status: 400, Error: "user_required"}},
 		{method: "GET", target: "/oauth/v1/access-tokens/secret", key: testCallerKey, user: "acme",
-			// What is blocked is refused before anybody asks who calls.
-			want: audit.Entry{UserTag: tagOf(h, "acme"), Method: "GET", Path: "/oauth/v1/access-tokens/{id}", Status: 403, Error: "endpoint_blocked"}},
+			want: audit.Entry{Caller: "tester", UserTag: tagOf(h, "acme"), Method: "GET", Path: "/oauth/v1/access-tokens/{id}", Status: 403, Error: "endpoint_blocked"}},
 		{method: "POST", target: "/raw/hbdev", key: testCallerKey, contentType: formType, body: "method=get&url=/crm/v3/objects/deals/7?x=y&userForeignIdentifier=acme",
 			want: audit.Entry{Caller: "tester", UserTag: tagOf(h, "acme"), Portal: testHubID, Method: "GET", Path: "/crm/v3/objects/deals/{id}", Status: 200, Tries: 1, CorrelationID: hubSpotID}},
 		{method: "POST", target: "/raw/hbdev", key: testCallerKey, contentType: formType, body: "method=get",

@@ -76,9 +76,8 @@ func TestRequestsAreCounted(t *testing.T) {
 	counts := h.metric("caddy_hubspot_requests_total")
 	for labels, want := range map[string]float64{
 		"app=hbdev caller=tester code=2xx source=hubspot": 3,
-		"app=hbdev caller=tester code=4xx source=sidecar": 1,
-		// What is blocked is refused before anybody asks who calls.
-		"app=hbdev caller= code=4xx source=sidecar": 2,
+		"app=hbdev caller=tester code=4xx source=sidecar": 2,
+		"app=hbdev caller= code=4xx source=sidecar":       1,
 	} {
 		if counts[labels] != want {
 			t.Errorf("%s: %v, want %v; there is %v", labels, counts[labels], want, counts)

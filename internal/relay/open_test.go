@@ -86,12 +86,12 @@ func TestOpenHosts(t *testing.T) {
 func TestOpenWithCallers(t *testing.T) {
 	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
-	h := startProxy(t, upstream.url(), open, constantUser("acme"))
-	if got := h.raw("GET /crm/x", "Sec-Fetch-Site: cross-site"); got.Text != `{"ok": true}` {
+	h := startProxy(t, upstream.url(), open)
+	if got := h.raw("GET /as/acme/crm/x", "Sec-Fetch-Site: cross-site"); got.Text != `{"ok": true}` {
 		t.Errorf("with a key: %s %s", got.Status, got.Text)
 	}
 	wantOwnError(t, h.raw("GET /crm/x", "Authorization: Bearer wrong-key-0123456789012"), 401, "caller_unauthenticated")
-	if got := h.rawWithoutKey("GET /crm/x"); got.Text != `{"ok": true}` {
+	if got := h.rawWithoutKey("GET /as/acme/crm/x"); got.Text != `{"ok": true}` {
 		t.Errorf("without a key: %s %s", got.Status, got.Text)
 	}
 	// A link lets its holder connect an account as the user: only callers

@@ -204,6 +204,9 @@ func enter(c *Call, entry int, target string) (*http.Request, error) {
 		r = afterHandlePath(r, "/hs")
 	}
 	c.inbound, c.sent = r, target
+	if err := checkBytes(target, r.URL.RawQuery); err != nil {
+		return r, err
+	}
 	return r, c.readTarget()
 }
 
