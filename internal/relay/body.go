@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -56,7 +55,9 @@ func (c *Call) keepBody(r *http.Request) *keptBody {
 			}
 		}
 	}
-	r.Body, r.GetBody = b, b.getBody
+	// Without GetBody, Go's transport sends nothing again of its own accord:
+	// that is for roundTrip, which counts it.
+	r.Body = b
 	return b
 }
 
@@ -148,16 +149,37 @@ func (b *keptBody) readAhead() {
 	b.ahead = bytes.NewReader(b.kept)
 }
 
-// Close closes the body, unless nothing was read of it: it is there for
+// Close closes the body, unless there is more of it to be kept: it is there for
 // another try then, and the proxy closes it after that.
 func (b *keptBody) Close() error {
 	b.mu.Lock()
-	begun := b.begun
+	goesOn := !b.begun || !b.complete()
 	b.mu.Unlock()
-	if !begun {
+	if goesOn {
 		return nil
 	}
 	return b.ReadCloser.Close()
+}
+
+// complete reports whether nothing more of the body will be kept.
+func (b *keptBody) complete() bool { return b.over || b.ended || b.failed != nil }
+
+// readRest reads a body to its end that a try has left in the middle, as long as
+// it can be kept. It blocks until the client has sent it.
+func (b *keptBody) readRest() {
+	if b == nil {
+		return
+	}
+	buffer := make([]byte, 32<<10)
+	for {
+		b.mu.Lock()
+		done := b.complete()
+		b.mu.Unlock()
+		if done {
+			return
+		}
+		_, _ = b.read(buffer)
+	}
 }
 
 // whole reports whether all of the body is kept.
@@ -180,20 +202,6 @@ func (b *keptBody) again(connected bool) (io.ReadCloser, bool) {
 		return nil, false
 	}
 	return io.NopCloser(bytes.NewReader(b.kept)), true
-}
-
-// errNotKept means that a body is not there for another try.
-var errNotKept = errors.New("the body was not kept")
-
-// getBody is the body again for Go's transport, which sends a request once more
-// where HTTP/2 proves that it was not processed (RFC 9113, 6.8 and 8.7).
-func (b *keptBody) getBody() (io.ReadCloser, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.whole() {
-		return nil, errNotKept
-	}
-	return io.NopCloser(bytes.NewReader(b.kept)), nil
 }
 
 // bodyError is an error of the caller's body, not of HubSpot.

@@ -96,29 +96,35 @@ func TestKeptBodiesAreBudgeted(t *testing.T) {
 	}
 }
 
-// GetBody is how Go's transport sends a request again that HTTP/2 says was not
-// processed: with all of its body or not at all.
-func TestGetBody(t *testing.T) {
+// What a try has left in the middle can be read on for the next.
+func TestHalfABodyIsThereForAnotherTry(t *testing.T) {
 	t.Parallel()
-	r := &http.Request{Body: io.NopCloser(strings.NewReader("content")), ContentLength: 7}
+	closed := false
+	r := &http.Request{Body: &closeNoter{Reader: strings.NewReader("content"), closed: &closed}, ContentLength: 7}
 	body := keeping(NewBudget(DefaultBudget)).keepBody(r)
-	if _, err := r.GetBody(); err == nil {
-		t.Error("a body that was not read is there again")
-	}
 	_, _ = io.ReadFull(r.Body, make([]byte, 3))
-	if _, err := r.GetBody(); err == nil {
-		t.Error("half a body is there again")
+	_ = r.Body.Close()
+	if _, ok := body.again(true); ok || closed {
+		t.Errorf("half a body is there again, or closed: %v", closed)
 	}
-	_, _ = io.ReadAll(r.Body)
-	again, err := r.GetBody()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, _ := io.ReadAll(again); string(text) != "content" {
+	body.readRest()
+	next, ok := body.again(true)
+	if text, _ := io.ReadAll(next); !ok || string(text) != "content" {
 		t.Errorf("got %q", text)
 	}
+	if _ = r.Body.Close(); !closed {
+		t.Error("the body stays open")
+	}
 	body.forget()
-	if _, err := r.GetBody(); err == nil {
+	if _, ok := body.again(true); ok {
 		t.Error("a forgotten body is there again")
+	}
+	// One that cannot be kept is not read in vain.
+	r = &http.Request{Body: io.NopCloser(strings.NewReader(strings.Repeat("x", maxKept+1))), ContentLength: maxKept + 1}
+	body = keeping(NewBudget(DefaultBudget)).keepBody(r)
+	_, _ = io.ReadFull(r.Body, make([]byte, 3))
+	body.readRest()
+	if rest, _ := io.ReadAll(r.Body); len(rest) != maxKept-2 {
+		t.Errorf("%d bytes are left", len(rest))
 	}
 }

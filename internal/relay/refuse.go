@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -85,16 +86,26 @@ func isCertificateError(err error) bool {
 	return ok
 }
 
-// isUnprocessed reports whether HTTP/2 proves that a request was not processed:
-// its stream was refused, or is above the last one that the server has taken on
-// (RFC 9113, 6.8 and 8.7). The transport has no type for the latter, nor for
-// requests that it would have sent again if it could.
+// isUnprocessed reports whether it is proven that a request was not processed:
+// its HTTP/2 stream was refused, or is above the last one that the server has
+// taken on (RFC 9113, 6.8 and 8.7), or the connection was gone before a byte of
+// it was written. The transport has no types for most of these, and calls them
+// so where it would have sent the request again but for its body.
 func isUnprocessed(err error) bool {
 	if stream, ok := errors.AsType[http2.StreamError](err); ok {
 		return stream.Code == http2.ErrCodeRefusedStream
 	}
 	text := err.Error()
-	return strings.Contains(text, "cannot retry err [") || strings.Contains(text, "http2: Transport received Server's graceful shutdown GOAWAY")
+	return slices.ContainsFunc(unprocessed[:], func(proof string) bool { return strings.Contains(text, proof) })
+}
+
+// unprocessed are texts of such errors of Go's transports.
+var unprocessed = [...]string{
+	"; REFUSED_STREAM",
+	"http2: Transport received Server's graceful shutdown GOAWAY",
+	"http2: Transport received GOAWAY from server ErrCode",
+	"http2: client conn not usable",
+	"net/http: cannot rewind body after connection loss",
 }
 
 // refuse answers the call with an error of our own, if err is one, and notes

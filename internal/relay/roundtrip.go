@@ -49,6 +49,9 @@ func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 		got := c.send(up)
 		got.limited = c.limitOf(got.res)
 		settle(ticket, got)
+		if got.err != nil && isUnprocessed(got.err) {
+			c.body.readRest()
+		}
 		next, ok := c.body.again(got.connected)
 		if !ok || c.tries >= maxTries {
 			return got.res, c.body.blame(got.err)

@@ -142,7 +142,7 @@ func (got try) pauseAfterError(c *Call) (time.Duration, string) {
 	if isCertificateError(got.err) || errors.Is(got.err, errSwitched) {
 		return 0, ""
 	}
-	if !got.connected {
+	if !got.connected || isUnprocessed(got.err) {
 		return jitter(pauseUnsent, c.tries), "unsent"
 	}
 	// After a timeout the next try would hardly be faster.
