@@ -110,7 +110,7 @@ func (s *StoredCredentials) ask(ctx context.Context) (hubspot.Credentials, error
 	}
 	if err != nil {
 		err = fmt.Errorf("reading client credentials at %q: %w", s.path, err)
-		if !errors.Is(err, connection.ErrUnavailable) {
+		if !errors.Is(err, connection.ErrUnavailable) && !errors.Is(err, connection.ErrDenied) {
 			err = fmt.Errorf("%w: %w", connection.ErrUnavailable, err)
 		}
 		return hubspot.Credentials{}, err

@@ -4,10 +4,8 @@ package hubapp
 
 import (
 	"context"
-	"errors"
 	"slices"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
@@ -70,35 +68,4 @@ func (a *App) RequiredScopes() []string {
 // AskedScopes are all scopes of an install.
 func (a *App) AskedScopes() []string {
 	return slices.Concat(a.RequiredScopes(), a.Settings.Scopes.Optional)
-}
-
-// ConnectionError maps an error of the Manager to an answer about a user.
-func (a *App) ConnectionError(user string, err error) *apierror.Error {
-	kind, message := explain(err)
-	e := apierror.Wrap(kind, message, err)
-	e.Context = map[string][]string{"app": {a.Name}, "user": {user}}
-	return e
-}
-
-// StoreError is for errors of the store that are about no user in particular.
-func (a *App) StoreError(err error) *apierror.Error {
-	e := apierror.Wrap(apierror.StoreUnavailable, "The connection store does not answer. Try again soon.", err)
-	e.Context = map[string][]string{"app": {a.Name}}
-	return e
-}
-
-func explain(err error) (apierror.SubCategory, string) {
-	switch {
-	case errors.Is(err, connection.ErrNotConnected):
-		return apierror.NotConnected, "The user has not connected a HubSpot account to this app, or has disconnected it. Let the user install the app."
-	case errors.Is(err, connection.ErrReauthRequired):
-		return apierror.ReauthRequired, "HubSpot no longer accepts the user's grant: the app was uninstalled or its access revoked. Let the user install the app again."
-	case errors.Is(err, connection.ErrAppMisconfigured):
-		return apierror.AppMisconfigured, "HubSpot refuses the app's own credentials, and no valid access token is left. An operator has to look at client_id and client_secret."
-	case errors.Is(err, connection.ErrUnavailable):
-		return apierror.StoreUnavailable, "The connection is not known here yet and the connection store does not answer. Try again soon."
-	case errors.Is(err, connection.ErrCorrupt):
-		return apierror.StoreUnavailable, "The stored connection cannot be read. Let the user install the app again, or have an operator look at the store."
-	}
-	return apierror.TokenUnavailable, "There is no valid access token at the moment and HubSpot gave no new one. Try again soon."
 }
