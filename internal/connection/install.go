@@ -33,6 +33,17 @@ type Install struct {
 // so only somebody who installs on purpose again and again gets there.
 const maxNonces = 64
 
+// CanConnect returns nil, or why the store would not take a connection of the
+// user, as far as it can tell: to be asked before a code is spent, which works
+// only once.
+func (m *Manager) CanConnect(ctx context.Context, user string) error {
+	checker, ok := m.config.Store.(SaveChecker)
+	if !ok {
+		return nil
+	}
+	return checker.CanSave(ctx, m.key(user))
+}
+
 // StateUsed reports whether the state with this nonce was redeemed before.
 // Connect decides that for good; asking first saves a call to HubSpot.
 func (m *Manager) StateUsed(ctx context.Context, user, nonce string) (bool, error) {

@@ -66,3 +66,12 @@ type Store interface {
 	// shares the store. It may have to read the store once.
 	ID(ctx context.Context, key Key) (string, error)
 }
+
+// SaveChecker is what a [Store] is beside if it can tell whether it would take
+// a record, without writing one.
+type SaveChecker interface {
+	// CanSave returns nil, or why a record of key would not be taken: an
+	// error that wraps ErrDenied or ErrUnavailable. It may answer from what
+	// it knows of a moment ago.
+	CanSave(ctx context.Context, key Key) error
+}

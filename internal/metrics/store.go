@@ -80,6 +80,19 @@ func (s *measuredStore) List(ctx context.Context, app, cursor string, limit int)
 	return page, err
 }
 
+// CanSave implements [connection.SaveChecker]. A store that cannot tell says
+// nothing against it.
+func (s *measuredStore) CanSave(ctx context.Context, key connection.Key) error {
+	checker, ok := s.Store.(connection.SaveChecker)
+	if !ok {
+		return nil
+	}
+	begun := time.Now()
+	err := checker.CanSave(ctx, key)
+	s.measure("can_save", begun, err)
+	return err
+}
+
 type measuredDocuments struct {
 	connection.DocumentStore
 	measure measure
