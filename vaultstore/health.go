@@ -12,20 +12,11 @@ import (
 )
 
 // Needs is what a store is used for, as far as its login needs rights for it:
-// see examples/vault/sidecar.hcl.
-type Needs struct {
-	// Apps are the names of the apps whose connections are kept. Nil means
-	// those that the store was asked for so far.
-	Apps []string
-	// Credentials are the paths that [Store.Credentials] is called with. Nil
-	// means those that it was called with so far.
-	Credentials []string
-	// Documents says that the documents of [connection.DocumentStore] are
-	// needed as well, and not used only where the policy allows it.
-	Documents bool
-}
+// see examples/vault/sidecar.hcl. Nil lists mean what the store was asked for so
+// far.
+type Needs = connection.Needs
 
-// Need tells the store what it is used for. The last word counts; before the
+// Need implements [connection.RightsChecker]. The last word counts; before the
 // first, it is the zero Needs. It may be called at any time.
 func (s *Store) Need(n Needs) { s.needs.Store(&n) }
 

@@ -136,6 +136,7 @@ func (s *Sidecar) Start() error {
 			return fmt.Errorf("audit: %w", err)
 		}
 	}
+	s.store.need(s.apps)
 	go s.observer.dispatch(s.ctx)
 	s.freezes.Start()
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/storeapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 )
 
 // storeSettings is everything that shapes a store; its key is made of it.
@@ -126,4 +127,20 @@ func (p *pooledStore) probe(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// need tells the store what this config uses it for.
+func (p *pooledStore) need(apps []*hubapp.App) {
+	checker, ok := p.store.(connection.RightsChecker)
+	if !ok {
+		return
+	}
+	var n connection.Needs
+	for _, app := range apps {
+		n.Apps = append(n.Apps, app.Name)
+		if path := app.Settings.CredentialsPath; path != "" {
+			n.Credentials = append(n.Credentials, path)
+		}
+	}
+	checker.Need(n)
 }

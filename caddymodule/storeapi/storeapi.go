@@ -40,7 +40,7 @@ var (
 	ErrConflict    = connection.ErrConflict
 	ErrCorrupt     = connection.ErrCorrupt
 	ErrUnavailable = connection.ErrUnavailable
-	// ErrDenied is for a DocumentStore only.
+	// ErrDenied is for what the store's policy does not permit.
 	ErrDenied = connection.ErrDenied
 )
 

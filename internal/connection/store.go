@@ -75,3 +75,21 @@ type SaveChecker interface {
 	// it knows of a moment ago.
 	CanSave(ctx context.Context, key Key) error
 }
+
+// Needs is what a store will be used for.
+type Needs struct {
+	// Apps are the names of the apps whose connections are kept.
+	Apps []string
+	// Credentials are the paths at which client credentials are read.
+	Credentials []string
+	// Documents says that a [DocumentStore]'s documents are needed as well,
+	// and not used only where that is permitted.
+	Documents bool
+}
+
+// RightsChecker is what a [Store] is beside if it can find out whether it may do
+// what it is needed for, before somebody needs it.
+type RightsChecker interface {
+	// Need says what the store is needed for. It does no I/O.
+	Need(n Needs)
+}
