@@ -5,6 +5,7 @@
 package caddytest
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -52,6 +53,7 @@ type Harness struct {
 	Logs *Log
 
 	sandboxOptions sandbox.Options
+	wrapSandbox    func(http.Handler) http.Handler
 	admin          bool
 	autosave       bool
 	// listen is where Caddy serves HTTP.
@@ -90,6 +92,11 @@ func WithSandboxQuota(requests int, interval time.Duration) Option {
 	}
 }
 
+// WithWrappedSandbox has something stand between Caddy and the sandbox.
+func WithWrappedSandbox(wrap func(http.Handler) http.Handler) Option {
+	return func(h *Harness) { h.wrapSandbox = wrap }
+}
+
 // Start starts a sandbox and a Caddy with a Caddyfile; see [Harness.Load].
 func Start(t testing.TB, text string, options ...Option) *Harness {
 	t.Helper()
@@ -115,7 +122,11 @@ func New(t testing.TB, options ...Option) *Harness {
 	if h.Sandbox, err = sandbox.New(h.sandboxOptions); err != nil {
 		t.Fatalf("making sandbox: %v", err)
 	}
-	server := httptest.NewServer(h.Sandbox)
+	var handler http.Handler = h.Sandbox
+	if h.wrapSandbox != nil {
+		handler = h.wrapSandbox(handler)
+	}
+	server := httptest.NewServer(handler)
 	h.SandboxURL = server.URL
 	t.Cleanup(server.Close)
 

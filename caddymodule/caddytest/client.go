@@ -1,6 +1,7 @@
 package caddytest
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"io"
@@ -99,6 +100,29 @@ func (h *Harness) Get(target, user string) Answer {
 		header = append(header, "X-HubSpot-User", user)
 	}
 	return h.Do(http.MethodGet, target, nil, header...)
+}
+
+// Raw sends the head of a request as it is, with the caller's key unless it has
+// an Authorization, and reads the answer. requestLine is without the protocol.
+func (h *Harness) Raw(requestLine string, header ...string) Answer {
+	h.T.Helper()
+	head := requestLine + " HTTP/1.1\r\n" + strings.Join(header, "\r\n") + "\r\n"
+	for name, value := range map[string]string{"Authorization": "Bearer " + CallerKey, "Host": "localhost"} {
+		if !strings.Contains(head, "\n"+name+":") {
+			head += name + ": " + value + "\r\n"
+		}
+	}
+	conn, err := new(net.Dialer).DialContext(h.T.Context(), "tcp", h.Addr())
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(conn, strings.ReplaceAll(head, "\r\n\r\n", "\r\n")+"\r\n"); err != nil {
+		h.T.Fatal(err)
+	}
+	method, _, _ := strings.Cut(requestLine, " ")
+	return h.Read(http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method}))
 }
 
 // Read reads an answer.

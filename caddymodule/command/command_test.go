@@ -83,12 +83,17 @@ func TestUsersThatLookLikeFlags(t *testing.T) {
 	address := "--address=unix/" + h.AdminSocket()
 	for _, user := range []string{"-x", "--help", "-h", "--", "-c5", "--limit=1"} {
 		h.ConnectAs(user, caddytest.AccessToken)
-		for _, command := range []string{"connections", "disconnect"} {
-			out, err := runCommand(t, command, "hbdev", user, address)
+		commands := []string{"disconnect", "connections"}
+		switch user {
+		case "-c5", "--limit=1":
+			commands = commands[:1] // a list, with that flag
+		case "--":
+			commands = nil
+		}
+		for _, command := range commands {
+			out, err := runCommand(t, command, address, "hbdev", user)
 			if err == nil || !strings.Contains(err.Error(), "put it behind all flags and --, as in: caddy hubspot "+command+" hbdev -- -x") {
-				if user != "--limit=1" && user != "--" || command != "connections" {
-					t.Errorf("%s hbdev %s: %v, %s", command, user, err, out)
-				}
+				t.Errorf("%s hbdev %s: %v, %s", command, user, err, out)
 			}
 		}
 		if out, err := runCommand(t, "connections", address, "hbdev", "--", user); err != nil || !strings.Contains(out, `"userForeignIdentifier": "`+user+`"`) {

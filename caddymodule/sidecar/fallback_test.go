@@ -27,15 +27,7 @@ func TestFallbackCache(t *testing.T) {
 
 	h := caddytest.New(t, caddytest.WithAdmin())
 	h.WriteFile("secret_id", role.SecretID(t))
-	text := caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
-			mount `+mount+`
-			auth approle {
-				mount `+role.Mount+`
-				role_id {env.VAULT_ROLE_ID}
-				secret_id_file DIR/secret_id
-			}
-			ca `+server.CAFile+`
-		}
+	text := caddytest.Caddyfile(caddytest.VaultStore(server, role, mount, "")+`
 		fallback_cache DIR/fallback {
 			key {env.FALLBACK_KEY}
 			max_age 1h

@@ -24,16 +24,7 @@ func onVault(t *testing.T, h *caddytest.Harness, server *vaulttest.Server, mount
 	role := server.AppRole(t, map[string]any{"token_policies": []string{policy}})
 	t.Setenv("VAULT_ROLE_ID", role.RoleID)
 	h.WriteFile("secret_id", role.SecretID(t))
-	return caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
-			mount `+mount+`
-			auth approle {
-				mount `+role.Mount+`
-				role_id {env.VAULT_ROLE_ID}
-				secret_id_file DIR/secret_id
-			}
-			ca `+server.CAFile+`
-		}
-		`+global, caddytest.AuthAndProxy)
+	return caddytest.Caddyfile(caddytest.VaultStore(server, role, mount, "")+"\n"+global, caddytest.AuthAndProxy)
 }
 
 // TestFreezesOutliveVault takes Vault away, then the process, then the copy.

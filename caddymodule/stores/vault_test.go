@@ -13,22 +13,10 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 )
 
-// vaultCaddyfile keeps connections and the app's credentials in Vault. The
-// environment has VAULT_ROLE_ID; DIR/secret_id has the secret id.
-func vaultCaddyfile(server *vaulttest.Server, role *vaulttest.AppRole, mount, more string) string {
-	return strings.NewReplacer(
-		"client_id       {env.HUBSPOT_CLIENT_ID}\n", "credentials vault "+mount+"/hubspot-apps/hbdev\n",
-		"client_secret   {env.HUBSPOT_CLIENT_SECRET}\n", "",
-	).Replace(caddytest.Caddyfile(`store vault `+server.TLSAddress+` {
-			mount `+mount+`
-			auth approle {
-				mount `+role.Mount+`
-				role_id {env.VAULT_ROLE_ID}
-				secret_id_file DIR/secret_id
-				`+more+`
-			}
-			ca `+server.CAFile+`
-		}`, caddytest.AuthAndProxy))
+// inVault keeps connections and the app's credentials in Vault.
+func inVault(server *vaulttest.Server, role *vaulttest.AppRole, mount, more string) string {
+	text := caddytest.Caddyfile(caddytest.VaultStore(server, role, mount, more), caddytest.AuthAndProxy)
+	return caddytest.StoredCredentials(text, mount)
 }
 
 func TestVault(t *testing.T) {
@@ -38,7 +26,7 @@ func TestVault(t *testing.T) {
 	t.Setenv("VAULT_ROLE_ID", role.RoleID)
 
 	h := caddytest.New(t, caddytest.WithAdmin())
-	text := vaultCaddyfile(server, role, mount, "secret_id_wrapped")
+	text := inVault(server, role, mount, "secret_id_wrapped")
 	// Neither the credentials nor a login are there yet: a config loads
 	// without Vault.
 	if err := h.Load(text); err != nil {
@@ -114,7 +102,7 @@ func TestVaultRefusesWithoutCredentials(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(h.Dir, "secret_id"), []byte(role.SecretID(t)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Load(vaultCaddyfile(server, role, mount, "")); err != nil {
+	if err := h.Load(inVault(server, role, mount, "")); err != nil {
 		t.Fatal(err)
 	}
 	got := h.Get("/hubspot/auth/hbdev?userForeignIdentifier=acme", "")

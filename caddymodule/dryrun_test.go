@@ -1,4 +1,4 @@
-package caddymodule
+package caddymodule_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
 // trialCallers have policies on trial.
@@ -55,14 +58,14 @@ func dryRunLines(t *testing.T, logs string) []dryRunLine {
 	return lines
 }
 
-func startTrial(t *testing.T) *harness {
+func startTrial(t *testing.T) *caddytest.Harness {
 	t.Helper()
 	t.Setenv("TRIAL_KEY", trialKey)
 	t.Setenv("ELSEWHERE_KEY", elsewhereKey)
-	upstream := newWireServer(t, plainAnswer)
-	h := startCaddy(t, withQuota(withAPI(hubspotCaddyfile(trialCallers, "log\nhubspot_auth\nhubspot_proxy hbdev"), upstream.url()), "100000 1s"), withAdmin())
-	connect(t, h, "acme", testToken)
-	connect(t, h, "globex-1", testToken)
+	upstream := caddytest.Upstream(t)
+	h := caddytest.Start(t, caddytest.Unpaced(caddytest.WithAPI(caddytest.Caddyfile(trialCallers, "log\nhubspot_auth\nhubspot_proxy hbdev"), upstream)), caddytest.WithAdmin())
+	h.ConnectAs("acme", caddytest.AccessToken)
+	h.ConnectAs("globex-1", caddytest.AccessToken)
 	return h
 }
 
@@ -88,7 +91,7 @@ func TestDryRun(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := len(h.Logs.String())
-			if got := h.raw(tc.line, "Authorization: Bearer "+tc.key); got.Text != `{"ok": true}` {
+			if got := h.Raw(tc.line, "Authorization: Bearer "+tc.key); got.Text != `{"ok": true}` {
 				t.Fatalf("%s %s", got.Status, got.Text)
 			}
 			caller := map[string]string{trialKey: "trial", elsewhereKey: "elsewhere"}[tc.key]
@@ -139,14 +142,14 @@ func TestDryRunRefuses(t *testing.T) {
 		{"GET /crm/x", trialKey, 400, "user_required"},
 		{"GET /as/acme/crm/x", "wrong-key-0123456789012", 401, "caller_unauthenticated"},
 	} {
-		wantOwnError(t, h.raw(tc.line, "Authorization: Bearer "+tc.key), tc.status, tc.kind)
+		sidecartest.WantOwnError(t, h.Raw(tc.line, "Authorization: Bearer "+tc.key), tc.status, tc.kind)
 	}
 }
 
 // The other ways in: an envelope, and the endpoints for callers.
 func TestDryRunElsewhere(t *testing.T) {
 	h := startTrial(t)
-	ask := func(method, path, key, body string, header ...string) (answer, []dryRunLine) {
+	ask := func(method, path, key, body string, header ...string) (caddytest.Answer, []dryRunLine) {
 		t.Helper()
 		before := len(h.Logs.String())
 		got := h.Do(method, path, strings.NewReader(body), append(header, "Authorization", "Bearer "+key)...)
@@ -182,7 +185,7 @@ func TestDryRunElsewhere(t *testing.T) {
 	}
 	// An app that is not there is no label of a metric.
 	got, lines := ask(http.MethodGet, "/hubspot/connections/no-such-app", elsewhereKey, "")
-	wantOwnError(t, got, 403, "caller_forbidden")
+	sidecartest.WantOwnError(t, got, 403, "caller_forbidden")
 	if len(lines) != 0 {
 		t.Errorf("noted %+v", lines)
 	}
@@ -194,8 +197,9 @@ func TestUserTokensAreNotOnTrial(t *testing.T) {
 	h := startTrial(t)
 	ask := func(user string) string {
 		t.Helper()
-		var issued issuedAnswer
-		h.askForToken("hbdev", jsonType, `{"userForeignIdentifier":"`+user+`","allow":["GET /crm/x","GET /cms/*"]}`, trialKey).JSON(t, &issued)
+		var issued struct{ Token string }
+		h.Do(http.MethodPost, "/hubspot/tokens/hbdev", strings.NewReader(`{"userForeignIdentifier":"`+user+`","allow":["GET /crm/x","GET /cms/*"]}`),
+			"Authorization", "Bearer "+trialKey, "Content-Type", "application/json").JSON(t, &issued)
 		return issued.Token
 	}
 	for _, tc := range []struct{ user, path, dimension string }{
@@ -203,7 +207,7 @@ func TestUserTokensAreNotOnTrial(t *testing.T) {
 		{"globex-1", "/cms/x", "path"}, // not in the issuer's policy
 		{"acme", "/crm/x", "user"},
 	} {
-		e := wantOwnError(t, h.Do(http.MethodGet, tc.path, nil, "Authorization", "Bearer "+ask(tc.user)), 403, "caller_forbidden")
+		e := sidecartest.WantOwnError(t, h.Do(http.MethodGet, tc.path, nil, "Authorization", "Bearer "+ask(tc.user)), 403, "caller_forbidden")
 		if e.Context["dimension"][0] != tc.dimension {
 			t.Errorf("%s of %s: dimension %v", tc.path, tc.user, e.Context["dimension"])
 		}
