@@ -6,14 +6,18 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
 
 func init() {
@@ -68,6 +72,7 @@ func handler(answer func(ctx context.Context, r *http.Request) (int, any, error)
 		defer cancel()
 		status, body, err := answer(ctx, r)
 		if err != nil {
+			setRetryAfter(w.Header(), err)
 			return err
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -78,6 +83,18 @@ func handler(answer func(ctx context.Context, r *http.Request) (int, any, error)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		return json.NewEncoder(w).Encode(body)
+	}
+}
+
+// setRetryAfter says when to come again, where an error tells.
+func setRetryAfter(header http.Header, err error) {
+	api, ok := errors.AsType[caddy.APIError](err)
+	if !ok {
+		return
+	}
+	// Caddy's type does not unwrap.
+	if held, ok := errors.AsType[*connection.HeldBack](api.Err); ok {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(held.RetryAfter.Seconds()))))
 	}
 }
 

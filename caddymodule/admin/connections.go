@@ -103,6 +103,13 @@ func refresh(ctx context.Context, r *http.Request, app *hubapp.App, user string)
 	return http.StatusOK, callerapi.NewView(summary), nil
 }
 
+// isHeldBack reports whether a refresh was not tried at all, for a reason that
+// has a name.
+func isHeldBack(err error) bool {
+	_, ok := errors.AsType[*connection.HeldBack](err)
+	return ok
+}
+
 // managerError gives an error of the Manager its status.
 func managerError(err error) error {
 	status := http.StatusInternalServerError
@@ -113,7 +120,9 @@ func managerError(err error) error {
 		status = http.StatusNotFound
 	case errors.Is(err, connection.ErrReauthRequired):
 		status = http.StatusConflict
-	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrTokenUnavailable),
+	case isHeldBack(err):
+		status = http.StatusTooManyRequests
+	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, connection.ErrTokenUnavailable),
 		errors.Is(err, connection.ErrAppMisconfigured), errors.Is(err, context.DeadlineExceeded):
 		status = http.StatusServiceUnavailable
 	}
