@@ -180,7 +180,7 @@ func (q *request) disconnect() error {
 	q.noteLookup(err)
 	e := q.app.ConnectionError(q.user, err)
 	switch {
-	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrCorrupt):
+	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, connection.ErrCorrupt):
 	case errors.Is(err, connection.ErrAppMisconfigured):
 		e.Message = "HubSpot refuses the app's own credentials, so the grant could not be revoked and the connection is still there. An operator has to look at client_id and client_secret."
 	default:

@@ -100,22 +100,15 @@ func (v *visit) openState(t target, sealed string) (oauthstate.State, error) {
 	if err != nil {
 		return oauthstate.State{}, cannotStart(err)
 	}
-	st, opened := sealer.Open(sealed, time.Now())
-	if errors.Is(opened, oauthstate.ErrExpired) {
-		st, err = sealer.OpenExpired(sealed)
+	st, err := sealer.Open(sealed, time.Now())
+	if err == nil || errors.Is(err, oauthstate.ErrExpired) {
+		v.begunHere, v.back = true, v.stillAllowed(st.ReturnTo)
 	}
 	switch {
 	case err != nil:
-		return st, unusableState(err)
-	case opened != nil && !errors.Is(opened, oauthstate.ErrExpired):
-		return st, unusableState(opened)
-	}
-	v.begunHere, v.back = true, v.stillAllowed(st.ReturnTo)
-	switch {
-	case opened != nil:
-		return st, unusableState(opened)
+		return oauthstate.State{}, unusableState(err)
 	case st.BrowserHash != "" && !holdsBinding(v.r, flowCookieName(t.secure, sealed), st.BrowserHash):
-		return st, refusedWrongBrowser.because(nil)
+		return oauthstate.State{}, refusedWrongBrowser.because(nil)
 	}
 	v.user = st.User
 	return st, nil
@@ -146,6 +139,10 @@ func (v *visit) redeem(app *hubapp.App, st oauthstate.State, code string) (*repl
 		return nil, cannotStore(err)
 	case used:
 		return nil, refusedUsed.because(nil)
+	}
+	// The code works once: it is not spent on what cannot be stored.
+	if err := app.Manager.CanConnect(ctx, st.User); err != nil {
+		return nil, cannotStore(err)
 	}
 	verifier := st.Verifier
 	if st.Flow == installlink.FlowMarketplace {

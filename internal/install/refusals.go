@@ -22,8 +22,9 @@ import (
 type refusal struct {
 	// outcome is its name in the log and in context.reason of the JSON.
 	outcome string
-	// reason is the word for the address to return to; with none the browser
-	// is not sent there by itself.
+	// reason is the word for the address to return to, which is part of the
+	// contract with the application; with none the browser is not sent there
+	// by itself.
 	reason string
 	kind   apierror.SubCategory
 	// status is that of kind if it is 0.
@@ -33,20 +34,6 @@ type refusal struct {
 	// final means that beginning again does not help.
 	final bool
 }
-
-// Words for the address to return to. They are part of the contract with the
-// application.
-const (
-	reasonDenied             = "denied"
-	reasonBadCode            = "bad_code"
-	reasonExpired            = "expired"
-	reasonUsed               = "used"
-	reasonOtherBrowser       = "other_browser"
-	reasonPortalChange       = "portal_change"
-	reasonAppMisconfigured   = "app_misconfigured"
-	reasonHubSpotUnavailable = "hubspot_unavailable"
-	reasonStoreUnavailable   = "store_unavailable"
-)
 
 // startOver is what helps against a link that cannot be used.
 const startOver = "Go back to the application and press its Connect to HubSpot button again."
@@ -59,7 +46,7 @@ var (
 		text:  "HubSpot sent you here without the mark that this site puts on every install, so it is not known whom to connect. Nothing has been connected. " + startOver,
 	}
 	refusedEmpty = refusal{
-		outcome: "incomplete", reason: reasonBadCode, kind: apierror.BadRequest,
+		outcome: "incomplete", reason: "bad_code", kind: apierror.BadRequest,
 		title: "Please start from the application",
 		text:  "This is the address to which HubSpot sends people back, and what HubSpot would have added to it is missing. " + startOver,
 	}
@@ -74,7 +61,7 @@ var (
 		text:  "Its state is none that this site has made, or it was cut off or changed on the way. " + startOver,
 	}
 	refusedExpired = refusal{
-		outcome: "state_expired", reason: reasonExpired, kind: apierror.BadRequest,
+		outcome: "state_expired", reason: "expired", kind: apierror.BadRequest,
 		title: "This link has expired",
 		text:  "Connecting has to be finished within ten minutes. " + startOver,
 	}
@@ -84,47 +71,47 @@ var (
 		text:  "Its state was made for another HubSpot app than the one that this address belongs to. " + startOver,
 	}
 	refusedWrongBrowser = refusal{
-		outcome: "state_wrong_browser", reason: reasonOtherBrowser, kind: apierror.BadRequest,
+		outcome: "state_wrong_browser", reason: "other_browser", kind: apierror.BadRequest,
 		title: "This install was started in another browser",
 		text:  "It has to be finished in the browser, and under the name of this site, with which it was started. Finish it there, or start again here. If cookies are blocked, allow them for this site.",
 	}
 	refusedUsed = refusal{
-		outcome: "state_used", reason: reasonUsed, kind: apierror.BadRequest,
+		outcome: "state_used", reason: "used", kind: apierror.BadRequest,
 		title: "This link has been used already",
 		text:  "Each link connects once. If HubSpot is connected, there is nothing left to do; otherwise start again from the application.",
 	}
 	refusedCode = refusal{
-		outcome: "bad_code", reason: reasonBadCode, kind: apierror.BadRequest,
+		outcome: "bad_code", reason: "bad_code", kind: apierror.BadRequest,
 		title: "HubSpot no longer accepts this install",
 		text:  "The code that HubSpot gave is used, expired, or belongs to another request. " + startOver,
 	}
 	refusedDenied = refusal{
-		outcome: "denied", reason: reasonDenied, kind: apierror.BadRequest,
+		outcome: "denied", reason: "denied", kind: apierror.BadRequest,
 		title: "HubSpot did not connect the app",
 		text:  "Nothing has been connected. If this was not intended, go back to the application and try again, with a HubSpot user who may install apps.",
 	}
 	refusedPortal = refusal{
-		outcome: "portal_change", reason: reasonPortalChange, kind: "portal_change", status: http.StatusConflict,
+		outcome: "portal_change", reason: "portal_change", kind: "portal_change", status: http.StatusConflict,
 		title: "This is another HubSpot account",
 		text:  "The connection belongs to another HubSpot account than the one you chose, and it was left as it is. Start again and choose the account that is connected, or ask for a link that allows changing accounts.",
 	}
 	refusedApp = refusal{
-		outcome: "app_misconfigured", reason: reasonAppMisconfigured, kind: apierror.AppMisconfigured, final: true,
+		outcome: "app_misconfigured", reason: "app_misconfigured", kind: apierror.AppMisconfigured, final: true,
 		title: "This app is not set up correctly",
 		text:  "HubSpot does not accept the app's own settings. Nothing has been connected. Trying again will not help until an operator of this site has looked at the app's client id, client secret and redirect address.",
 	}
 	refusedUnreachable = refusal{
-		outcome: "hubspot_unreachable", reason: reasonHubSpotUnavailable, kind: apierror.UpstreamUnreachable,
+		outcome: "hubspot_unreachable", reason: "hubspot_unavailable", kind: apierror.UpstreamUnreachable,
 		title: "HubSpot cannot be reached",
 		text:  "HubSpot did not answer as it should, so nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
 	refusedTimeout = refusal{
-		outcome: "hubspot_timeout", reason: reasonHubSpotUnavailable, kind: apierror.UpstreamTimeout,
+		outcome: "hubspot_timeout", reason: "hubspot_unavailable", kind: apierror.UpstreamTimeout,
 		title: "HubSpot did not answer in time",
 		text:  "Nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
 	refusedStore = refusal{
-		outcome: "store_unavailable", reason: reasonStoreUnavailable, kind: apierror.StoreUnavailable,
+		outcome: "store_unavailable", reason: "store_unavailable", kind: apierror.StoreUnavailable,
 		title: "The connection cannot be stored at the moment",
 		text:  "The store in which connections are kept does not answer, so nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
@@ -183,7 +170,7 @@ var (
 		title: "The address to return to is not allowed",
 	}
 	refusedMisdirected = refusal{
-		outcome: "misdirected", reason: reasonAppMisconfigured, kind: apierror.BadRequest, status: http.StatusNotFound, final: true,
+		outcome: "misdirected", reason: "app_misconfigured", kind: apierror.BadRequest, status: http.StatusNotFound, final: true,
 		title: "This site is not set up correctly",
 		text:  "HubSpot has sent you back to this site, but the address lost its beginning on the way here. Nothing has been connected. Operators: the proxy in front of this site has to pass the whole path of the app's redirect_uri.",
 	}
@@ -281,7 +268,7 @@ func cannotStart(err error) *failure {
 		return refusedNoLinks.because(err)
 	case errors.Is(err, installlink.ErrUnsealable):
 		return refusedReturnTo.saying("It is too long, together with your user identifier.").because(err)
-	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, freeze.ErrUnknown),
+	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, freeze.ErrUnknown),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refusedStore.because(err)
 	}
@@ -315,6 +302,8 @@ func cannotStore(err error) error {
 		return refusedUsed.because(err)
 	case errors.Is(err, connection.ErrPortalChange):
 		return refusedPortal.because(err)
+	case errors.Is(err, connection.ErrDenied):
+		return refusedStore.saying("The store in which connections are kept does not permit this site to store it. An operator of this site has to look at its policy. Nothing has been connected.").because(err)
 	case errors.Is(err, connection.ErrCorrupt):
 		return refusedStore.saying("What is stored of this connection is damaged. An operator of this site has to look at it.").because(err)
 	}
