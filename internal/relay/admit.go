@@ -284,7 +284,7 @@ func (c *Call) mayChange() bool {
 	if !c.onlyReads() {
 		return true
 	}
-	return c.method == http.MethodPost && len(c.readings) > 1
+	return c.method == http.MethodPost && len(c.readings) != 1
 }
 
 // onlyReads reports whether the call changes nothing, so that it can be sent
