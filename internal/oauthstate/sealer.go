@@ -75,7 +75,8 @@ func (s *Sealer) Seal(st State) (string, error) {
 }
 
 // Open returns what Seal was given. Its errors wrap [ErrMalformed],
-// [ErrExpired] or [ErrWrongApp].
+// [ErrExpired] or [ErrWrongApp]. With ErrExpired the state is there as well, to
+// tell where its browser came from; it is good for nothing else.
 func (s *Sealer) Open(sealed string, now time.Time) (State, error) {
 	plain, err := s.sealer.Open(sealed)
 	switch {
@@ -89,22 +90,7 @@ func (s *Sealer) Open(sealed string, now time.Time) (State, error) {
 	case err != nil, st.IssuedAt.After(now.Add(maxSkew)):
 		return State{}, ErrMalformed
 	case now.Sub(st.IssuedAt) > Lifetime:
-		return State{}, ErrExpired
-	}
-	return st, nil
-}
-
-// OpenExpired returns what Seal was given, however old it is. A state that Open
-// refuses tells where its browser came from, and is good for nothing else. The
-// error is [ErrMalformed].
-func (s *Sealer) OpenExpired(sealed string) (State, error) {
-	plain, err := s.sealer.Open(sealed)
-	if err != nil {
-		return State{}, ErrMalformed
-	}
-	st, err := s.decode(plain)
-	if err != nil {
-		return State{}, ErrMalformed
+		return st, ErrExpired
 	}
 	return st, nil
 }

@@ -157,8 +157,13 @@ func TestOpenByTheClock(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := s.Open(sealed, issued.Add(tt.after)); !errors.Is(err, tt.want) {
+			st, err := s.Open(sealed, issued.Add(tt.after))
+			if !errors.Is(err, tt.want) {
 				t.Errorf("Open() = %v, want %v", err, tt.want)
+			}
+			// An old state tells where its browser came from.
+			if known := !errors.Is(tt.want, oauthstate.ErrMalformed); (st.ReturnTo == usual().ReturnTo) != known {
+				t.Errorf("return_to is known: %v, want %v", !known, known)
 			}
 		})
 	}

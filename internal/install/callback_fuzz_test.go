@@ -1,16 +1,17 @@
-package caddymodule
+package install_test
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
+	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/installtest"
 )
 
 // FuzzCallbackQuery sends browsers back from HubSpot with all sorts of
@@ -25,47 +26,26 @@ func FuzzCallbackQuery(f *testing.F) {
 		f.Add(query, "text/html", "hubspot-connect-0123456789abcdef=x", uint8(0))
 	}
 	f.Add("code=c&state=s", "application/json", `a="; b`, uint8(1))
-	asked := new(atomic.Int64)
-	hubspot := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
-	f.Cleanup(hubspot.Close)
-	loadForFuzz(f, strings.ReplaceAll(hubspotCaddyfile("", `
-	hubspot_auth {
-		user      {http.request.header.X-Test-Session}
-		return_to https://app.example.com/*
-		rate      1000000 1s
-	}`), "SANDBOX", hubspot.URL))
-	server, before := serverOf(f), storeCalls(f)
-	f.Fuzz(func(t *testing.T, query, accept, cookie string, kind uint8) {
+	k := installtest.New(f, installtest.Config{Install: func(c *install.Config) {
+		c.Rate = appconfig.Rate{Count: 1_000_000, Per: time.Second}
+		// A fuzzer would fill the memory with them.
+		c.Logger = slog.New(slog.DiscardHandler)
+	}})
+	f.Fuzz(func(t *testing.T, query, accept, cookie string, _ uint8) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/hubspot/hbdev/callback", nil)
 		r.URL.RawQuery = query
 		r.RequestURI = "/hubspot/hbdev/callback?" + query
 		r.Header = http.Header{"Accept": {accept}, "Cookie": {cookie}}
 		w := httptest.NewRecorder()
-		server.ServeHTTP(w, r)
+		k.Handler.ServeHTTP(w, r)
 		checkRefusal(t, w, query)
-		if asked.Load() != 0 || storeCalls(t) != before {
-			t.Errorf("%q: HubSpot was asked %d times, the store %d times", query, asked.Load(), storeCalls(t)-before)
+		if k.Store.Calls() != 0 || len(k.Sandbox.Stats().Endpoints) != 0 {
+			t.Errorf("%q: HubSpot was asked %v, the store %d times", query, k.Sandbox.Stats().Endpoints, k.Store.Calls())
+		}
+		if failed := k.Failed(); len(failed) != 0 {
+			t.Errorf("%q: somebody was told of %q", query, failed)
 		}
 	})
-}
-
-// loadForFuzz loads a Caddyfile that logs nothing.
-func loadForFuzz(f *testing.F, text string) {
-	f.Helper()
-	dir := f.TempDir()
-	f.Setenv("HUBSPOT_CLIENT_ID", testClientID)
-	f.Setenv("HUBSPOT_CLIENT_SECRET", testClientSecret)
-	f.Setenv("CALLER_KEY", testCallerKey)
-	f.Setenv("XDG_DATA_HOME", filepath.Join(dir, "data"))
-	text = strings.Replace(text, "{\n", "{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system "+dir+"/storage\n\tlog default {\n\t\tlevel ERROR\n\t}\n", 1)
-	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		f.Fatal(err)
-	}
-	if err := caddy.Load(config, true); err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() { _ = caddy.Stop() })
 }
 
 // checkRefusal: no, without a word of what was sent that a browser could run.

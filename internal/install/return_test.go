@@ -1,13 +1,18 @@
-package caddymodule
+package install
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 func TestReturnToAllowList(t *testing.T) {
-	list, err := newReturnList([]string{
+	t.Parallel()
+	list, err := ParseReturnList([]string{
 		"https://app.example.com/*",
 		"https://*.tenants.example.net/settings",
 		"https://exact.example.org/done",
@@ -103,7 +108,8 @@ func TestReturnToAllowList(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := list.check(tt.raw)
+			t.Parallel()
+			got, err := list.Check(tt.raw)
 			if tt.want == "" {
 				if err == nil {
 					t.Errorf("check(%q) allows %q", tt.raw, got)
@@ -112,33 +118,84 @@ func TestReturnToAllowList(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || got.String() != tt.want {
+			if err != nil || got != tt.want {
 				t.Errorf("check(%q) = %q, %v; want %q", tt.raw, got, err, tt.want)
 			}
 		})
 	}
 }
 
-func TestReturnAddressWith(t *testing.T) {
+func TestAddressWith(t *testing.T) {
+	t.Parallel()
 	tests := map[string]string{
 		"https://app.example.com":          "https://app.example.com/?a=b",
 		"https://app.example.com/x?":       "https://app.example.com/x?a=b",
 		"https://app.example.com/x?y=z&z":  "https://app.example.com/x?y=z&z&a=b",
 		"https://app.example.com/x#/y?z=1": "https://app.example.com/x?a=b#/y?z=1",
 		"https://app.example.com/%2F?y=+z": "https://app.example.com/%2F?y=+z&a=b",
+
+		// What an earlier install left there is replaced, however it is
+		// written and wherever it stands.
+		"https://app.example.com/x?a=old&y=z":         "https://app.example.com/x?y=z&a=b",
+		"https://app.example.com/x?y=z&%61=old&a&a=#": "https://app.example.com/x?y=z&a=b",
+		"https://app.example.com/x?c=old":             "https://app.example.com/x?a=b",
+		"https://app.example.com/x?A=kept&ab=kept":    "https://app.example.com/x?A=kept&ab=kept&a=b",
+		"https://app.example.com/x?%zz=kept":          "https://app.example.com/x?%zz=kept&a=b",
 	}
 	for raw, want := range tests {
-		address, err := parseReturnAddress(raw)
+		address, err := parseAddress(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := address.with("a=b").String(); got != want {
+		if got := address.with([]string{"a", "c"}, "a", "b").String(); got != want {
 			t.Errorf("%q with a=b is %q, want %q", raw, got, want)
 		}
 	}
 }
 
+func TestWithState(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		"https://app.hubspot.com/x":                      "https://app.hubspot.com/x?state=S",
+		"https://app.hubspot.com/x?a=b%20c&d":            "https://app.hubspot.com/x?a=b%20c&d&state=S",
+		"https://app.hubspot.com/x?state=evil&a=b":       "https://app.hubspot.com/x?a=b&state=S",
+		"https://app.hubspot.com/x?st%61te=evil&state=2": "https://app.hubspot.com/x?state=S",
+		"https://app.hubspot.com/x?a=b#f":                "https://app.hubspot.com/x?a=b&state=S#f",
+	}
+	for raw, want := range tests {
+		a, err := parseAddress(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := a.with([]string{"state"}, "state", "S").String(); got != want {
+			t.Errorf("%q with a state is %q, want %q", raw, got, want)
+		}
+	}
+}
+
+func TestHubSpotAddress(t *testing.T) {
+	t.Parallel()
+	app := &hubapp.App{Name: "hbdev", Endpoints: hubspot.Endpoints{Authorize: "http://localhost:4000/oauth/authorize"}}
+	good := []string{
+		"https://app.hubspot.com/x?y=z", "https://app-eu1.hubspot.com/", "https://APP-NA2.hubspot.com/",
+		"https://app.hubspot.com:443/", "http://localhost:4000/back",
+	}
+	bad := []string{
+		"", "http://app.hubspot.com/", "https://app.hubspot.com.evil.example/", "https://app-eu1.hubspot.com@evil.example/",
+		"https://evil.hubspot.com/", "https://app-eu1.evil.hubspot.com/", "https://appx.hubspot.com/", "https://app-.hubspot.com/",
+		"https://app.hubspot.com:8443/", "https://xapp.hubspot.com/", `https://app.hubspot.com\@evil.example`,
+		"http://localhost:4001/", "https://localhost:4000/", "//app.hubspot.com/", "https://evil.example/?https://app.hubspot.com/",
+	}
+	for _, raw := range slices.Concat(good, bad) {
+		_, ok := hubspotAddress(app, raw)
+		if ok != slices.Contains(good, raw) {
+			t.Errorf("hubspotAddress(%q) = %v", raw, ok)
+		}
+	}
+}
+
 func TestReturnToPatternsRefused(t *testing.T) {
+	t.Parallel()
 	tests := map[string]struct{ pattern, want string }{
 		"everything":         {"*", "whole address"},
 		"every host":         {"https://*/", "hosts of others"},
@@ -163,16 +220,17 @@ func TestReturnToPatternsRefused(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := newReturnList([]string{tt.pattern})
+			t.Parallel()
+			_, err := ParseReturnList([]string{tt.pattern})
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), strconv.Quote(tt.pattern)) {
-				t.Errorf("newReturnList(%q) = %v, want an error with it and %q", tt.pattern, err, tt.want)
+				t.Errorf("ParseReturnList(%q) = %v, want an error with it and %q", tt.pattern, err, tt.want)
 			}
 		})
 	}
 }
 
 func FuzzReturnTo(f *testing.F) {
-	list, err := newReturnList([]string{"https://app.example.com/*"})
+	list, err := ParseReturnList([]string{"https://app.example.com/*"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -184,7 +242,7 @@ func FuzzReturnTo(f *testing.F) {
 		if err != nil {
 			return
 		}
-		text := address.with("hubspot=connected").String()
+		text := address.with(returnParams, "hubspot", "connected").String()
 		if !strings.HasPrefix(text, "https://app.example.com/") || unusual.MatchString(text) {
 			t.Errorf("%q leads to %q", raw, text)
 		}
