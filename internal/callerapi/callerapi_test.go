@@ -103,6 +103,7 @@ func TestAuthAPIRefusals(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var header []string
 			if tt.key != "" {
 				header = []string{"Authorization", "Bearer " + tt.key}

@@ -56,7 +56,7 @@ func askForToken(k *installtest.Kit, app, contentType, body, key string) sidecar
 	return k.Do(http.MethodPost, "/hubspot/tokens/"+app, strings.NewReader(body), "Authorization", "Bearer "+key, "Content-Type", contentType)
 }
 
-func TestIssueToken(t *testing.T) {
+func TestIssueToken(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{Config: sidecartest.Config{Callers: []access.CallerConfig{installtest.Limited(t)}}})
 	k.Connect("acme", sandbox.DemoHubID)
@@ -100,7 +100,7 @@ func TestIssueToken(t *testing.T) {
 	}
 }
 
-func TestIssueTokenRefusals(t *testing.T) {
+func TestIssueTokenRefusals(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{Config: sidecartest.Config{Callers: []access.CallerConfig{installtest.Limited(t)}}})
 	token := issueToken(k, `{"userForeignIdentifier":"acme"}`)
@@ -171,7 +171,7 @@ func TestIssueTokenRefusals(t *testing.T) {
 }
 
 // What a token may do at hubspot_auth, by whether it is narrowed.
-func TestTokensAtAuth(t *testing.T) {
+func TestTokensAtAuth(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{Config: sidecartest.Config{Callers: []access.CallerConfig{installtest.Limited(t)}}})
 	for _, user := range []string{"acme", "globex-1"} {

@@ -25,6 +25,7 @@ func TestHasBody(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := httptest.NewRequest(http.MethodGet, "/", strings.NewReader(tt.body))
 			r.ProtoMajor, r.ContentLength = tt.major, tt.length
 			if got := hasBody(httptest.NewRecorder(), r); got != tt.want {

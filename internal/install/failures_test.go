@@ -17,7 +17,7 @@ import (
 )
 
 // What HubSpot or the store do wrong at the end of an install has a page.
-func TestAuthExchangeFailures(t *testing.T) {
+func TestAuthExchangeFailures(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{})
 	fault := func(text string) func() { return func() { k.Fault(text) } }
@@ -81,6 +81,22 @@ func TestAuthStoreFailure(t *testing.T) {
 	}
 	if got := k.Get("/hubspot/connections/hbdev", ""); got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "store_unavailable") {
 		t.Errorf("list: %s: %s", got.Status, got.Text)
+	}
+}
+
+// A code works once. A store that says that it will not take the connection is
+// believed before the code is spent.
+func TestCodeIsNotSpentInVain(t *testing.T) {
+	t.Parallel()
+	k := installtest.New(t, installtest.Config{})
+	callback := k.Approve(k.InstallLink("hbdev", "acme", ""), sandbox.DemoHubID)
+	k.Store.Deny()
+	got := k.Do(http.MethodGet, callback, nil)
+	if got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "does not permit") {
+		t.Errorf("callback: %s: %s", got.Status, got.Text)
+	}
+	if n := k.TokenCalls(); n != 0 {
+		t.Errorf("HubSpot was asked %d times though the connection cannot be stored", n)
 	}
 }
 

@@ -102,7 +102,7 @@ func TestAuthShowsMissingScopes(t *testing.T) {
 	}
 }
 
-func TestAuthReturnTo(t *testing.T) {
+func TestAuthReturnTo(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{})
 	tests := map[string]struct{ returnTo, want string }{
@@ -206,6 +206,7 @@ func TestAuthClearsCookies(t *testing.T) {
 	}
 	for name, query := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			link, cookies := k.Begin("/hubspot/hbdev/connect", "acme")
 			state := sidecartest.QueryOf(t, link, "state")
 			got := k.Do(http.MethodGet, "/hubspot/hbdev/callback?"+query(state), nil, "Cookie", "session=1; "+other+"; "+cookies)
@@ -229,7 +230,7 @@ func TestAuthClearsCookies(t *testing.T) {
 }
 
 // Each state that cannot be used is refused by name, before HubSpot is asked.
-func TestAuthRefusesStates(t *testing.T) {
+func TestAuthRefusesStates(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{})
 	good := func(*oauthstate.State) {}

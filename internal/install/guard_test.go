@@ -76,6 +76,7 @@ func TestAuthRefusesOddRequests(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for _, path := range []string{"/hubspot/hbdev/callback", "/hubspot/hbdev/connect", "/hubspot/connections/hbdev"} {
 				got := k.Do(http.MethodGet, path+tt.query, tt.body(), "X-Large", tt.header, "Authorization", key)
 				if tt.want != 0 && got.StatusCode != tt.want {
@@ -165,7 +166,7 @@ func TestAuthSignIn(t *testing.T) {
 	}
 }
 
-func TestAuthConnectRefusals(t *testing.T) {
+func TestAuthConnectRefusals(t *testing.T) { //nolint:tparallel // its subtests come one after the other
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{})
 	tests := map[string]struct{ target, user, want string }{

@@ -38,6 +38,9 @@ type refusal struct {
 // startOver is what helps against a link that cannot be used.
 const startOver = "Go back to the application and press its Connect to HubSpot button again."
 
+// storeDenied is said where the store answers, and says no.
+const storeDenied = "The store in which connections are kept does not permit this site to store it. An operator of this site has to look at its policy. Nothing has been connected."
+
 // The reasons.
 var (
 	refusedNoState = refusal{
@@ -268,7 +271,9 @@ func cannotStart(err error) *failure {
 		return refusedNoLinks.because(err)
 	case errors.Is(err, installlink.ErrUnsealable):
 		return refusedReturnTo.saying("It is too long, together with your user identifier.").because(err)
-	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, freeze.ErrUnknown),
+	case errors.Is(err, connection.ErrDenied):
+		return refusedStore.saying(storeDenied).because(err)
+	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, freeze.ErrUnknown),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refusedStore.because(err)
 	}
@@ -303,7 +308,7 @@ func cannotStore(err error) error {
 	case errors.Is(err, connection.ErrPortalChange):
 		return refusedPortal.because(err)
 	case errors.Is(err, connection.ErrDenied):
-		return refusedStore.saying("The store in which connections are kept does not permit this site to store it. An operator of this site has to look at its policy. Nothing has been connected.").because(err)
+		return refusedStore.saying(storeDenied).because(err)
 	case errors.Is(err, connection.ErrCorrupt):
 		return refusedStore.saying("What is stored of this connection is damaged. An operator of this site has to look at it.").because(err)
 	}

@@ -17,6 +17,7 @@ type Store struct {
 
 	calls  atomic.Int64
 	broken atomic.Bool
+	denies atomic.Bool
 }
 
 // NewStore makes a Store.
@@ -36,8 +37,17 @@ func (s *Store) Calls() int64 { return s.calls.Load() }
 // Break has the store answer nothing about connections from now on.
 func (s *Store) Break() { s.broken.Store(true) }
 
-// Mend ends what [Store.Break] began.
-func (s *Store) Mend() { s.broken.Store(false) }
+// Deny has the store say from now on that it takes no connection. It is asked,
+// and does take one.
+func (s *Store) Deny() { s.denies.Store(true) }
+
+// CanSave implements [connection.SaveChecker].
+func (s *Store) CanSave(context.Context, connection.Key) error {
+	if s.denies.Load() {
+		return fmt.Errorf("store of the test: %w", connection.ErrDenied)
+	}
+	return nil
+}
 
 func (s *Store) called() error {
 	s.calls.Add(1)
