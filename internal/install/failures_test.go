@@ -55,6 +55,11 @@ func TestAuthExchangeFailures(t *testing.T) { //nolint:tparallel // its subtests
 				if got.StatusCode != tt.status || !strings.Contains(got.Text, want) || got.Header.Get("Location") != "" {
 					t.Errorf("%s: %s: %s", accept, got.Status, got.Text)
 				}
+				// A page has a way on, unless going on would not help.
+				way := strings.Contains(got.Text, `href="/hubspot/hbdev/connect"`)
+				if accept == "text/html" && way == (tt.sub == "app_misconfigured") {
+					t.Errorf("the page has a way on: %v", way)
+				}
 				if name == "rate limited" && got.Header.Get("Retry-After") != "7" {
 					t.Errorf("%s: Retry-After is %q", accept, got.Header.Get("Retry-After"))
 				}

@@ -37,6 +37,9 @@ func TestFrozenInstalls(t *testing.T) {
 		before := k.TokenCalls()
 		got := k.Do("GET", callback, nil, "Cookie", cookies, "Accept", "application/json")
 		sidecartest.WantOwnError(t, got, 403, "frozen")
+		if got := k.Do("GET", callback, nil, "Cookie", cookies); strings.Contains(got.Text, "href=") {
+			t.Errorf("%+v: the page offers to start again: %s", s, got.Text)
+		}
 		if k.TokenCalls() != before {
 			t.Errorf("%+v: the code was redeemed", s)
 		}
