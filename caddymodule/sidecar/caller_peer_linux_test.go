@@ -102,22 +102,14 @@ func TestCallerByPeer(t *testing.T) {
 	}
 }
 
+// Who else may be there is for the tests of package admission.
 func TestOtherPeers(t *testing.T) {
-	for name, tc := range map[string]struct{ callers, words string }{
-		"another user":   {fmt.Sprintf("caller a {\n uid %d\n }", os.Getuid()+1), "are no caller's"},
-		"another group":  {fmt.Sprintf("caller a {\n uid %d\n gid %d\n }", os.Getuid(), os.Getgid()+1), "are no caller's"},
-		"two callers":    {fmt.Sprintf("caller a {\n uid %d\n }\n caller b {\n gid %d\n }", os.Getuid(), os.Getgid()), "Two callers match this user and group"},
-		"no such caller": {"", "No caller key was given"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := startPeers(t, "", tc.callers, "hubspot_proxy hbdev")
-			for _, path := range []string{"/crm/x", "/hubspot/connections/hbdev"} {
-				e := sidecartest.WantOwnError(t, socketClient(h, overHTTP1)("GET", path), 401, "caller_unauthenticated")
-				if !strings.Contains(e.Message, tc.words) {
-					t.Errorf("%s: %s, want %q", path, e.Message, tc.words)
-				}
-			}
-		})
+	h := startPeers(t, "", fmt.Sprintf("caller a {\n uid %d\n }", os.Getuid()+1), "hubspot_proxy hbdev")
+	for _, path := range []string{"/crm/x", "/hubspot/connections/hbdev"} {
+		e := sidecartest.WantOwnError(t, socketClient(h, overHTTP1)("GET", path), 401, "caller_unauthenticated")
+		if !strings.Contains(e.Message, "are no caller's") {
+			t.Errorf("%s: %s", path, e.Message)
+		}
 	}
 }
 

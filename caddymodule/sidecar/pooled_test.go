@@ -3,6 +3,7 @@ package sidecar
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -120,5 +123,23 @@ func TestLockGoesBackToItsStorage(t *testing.T) {
 	}
 	if err := storage.Unlock(t.Context(), "x"); err == nil {
 		t.Error("unlocking what is not locked worked")
+	}
+}
+
+// TestStoreWithoutDocuments is a store of another author: nothing can be
+// frozen, and nothing is.
+func TestStoreWithoutDocuments(t *testing.T) {
+	t.Parallel()
+	s := &Sidecar{freezes: freeze.New(freeze.Config{})}
+	defer s.freezes.Close()
+	if err := s.freezes.Freeze(t.Context(), freeze.Freeze{}); !errors.Is(err, freeze.ErrNotKept) {
+		t.Errorf("freezing = %v; want ErrNotKept", err)
+	}
+	desk := admission.NewDesk(admission.Config{Freezes: s.freezes})
+	if err := desk.CheckFrozen(t.Context(), freeze.Call{}); err != nil {
+		t.Errorf("frozen: %v", err)
+	}
+	if status := s.freezeStatus(); status.Count != 0 || !strings.Contains(status.Problem, "cannot keep freezes") {
+		t.Errorf("status: %+v", status)
 	}
 }

@@ -2,27 +2,19 @@ package admission_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
@@ -197,84 +189,18 @@ func TestCallerByPeer(t *testing.T) {
 	}
 }
 
-// workloadIssuer signs JWTs and publishes its key.
-type workloadIssuer struct {
-	t   *testing.T
-	key *ecdsa.PrivateKey
-	url string
-	// away has it answer 503. asked counts requests for the key.
-	away  atomic.Bool
-	asked atomic.Int32
-}
-
-const (
-	workloadIssuerName = "https://kubernetes.default.svc"
-	workload           = "system:serviceaccount:crm:sync"
-)
-
-func newWorkloadIssuer(t *testing.T) *workloadIssuer {
+// deskOf makes a desk with two callers that are known by JWTs of an issuer.
+func deskOf(t *testing.T, issuer *sidecartest.Issuer) *admission.Desk {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	set, err := jwtauth.NewURLKeySet(issuer.URL, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &workloadIssuer{t: t, key: key}
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1", Use: "sig"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		i.asked.Add(1)
-		if i.away.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = w.Write(set)
-	}))
-	t.Cleanup(server.Close)
-	i.url = server.URL + "/openid/v1/jwks"
-	return i
-}
-
-// token is a JWT for subject, with some claims changed.
-func (i *workloadIssuer) token(subject string, changes map[string]any) string {
-	i.t.Helper()
-	claims := map[string]any{
-		"iss": workloadIssuerName, "sub": subject, "aud": []string{"hubspot-sidecar"},
-		"exp": time.Now().Add(10 * time.Minute).Unix(), "iat": time.Now().Unix(),
-	}
-	maps.Copy(claims, changes)
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: i.key}, (&jose.SignerOptions{}).WithHeader("kid", "k1"))
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	token, err := signed.CompactSerialize()
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	return token
-}
-
-// desk makes a desk with two callers that are known by JWTs of the issuer.
-func (i *workloadIssuer) desk() *admission.Desk {
-	i.t.Helper()
-	set, err := jwtauth.NewURLKeySet(i.url, nil, slog.New(slog.DiscardHandler))
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	i.t.Cleanup(set.Close)
+	t.Cleanup(set.Close)
 	known := func(name, subject string) access.CallerConfig {
-		return access.CallerConfig{Name: name, Token: &access.TokenConfig{Issuer: workloadIssuerName, Audience: "hubspot-sidecar", Subjects: []string{subject}}}
+		return access.CallerConfig{Name: name, Token: &access.TokenConfig{Issuer: sidecartest.IssuerName, Audience: sidecartest.Audience, Subjects: []string{subject}}}
 	}
-	return deskWith(i.t, jwtauth.NewVerifier(map[string]*jwtauth.KeySet{workloadIssuerName: set}),
+	return deskWith(t, jwtauth.NewVerifier(map[string]*jwtauth.KeySet{sidecartest.IssuerName: set}),
 		known("workload", "system:serviceaccount:crm:*"), known("narrow", "system:serviceaccount:crm:narrow"))
 }
 
@@ -286,12 +212,12 @@ func authorized(value string) *http.Request {
 
 func TestCallerByJWT(t *testing.T) {
 	t.Parallel()
-	issuer := newWorkloadIssuer(t)
-	desk := issuer.desk()
-	if n := issuer.asked.Load(); n != 0 {
+	issuer := sidecartest.NewIssuer(t)
+	desk := deskOf(t, issuer)
+	if n := issuer.Asked.Load(); n != 0 {
 		t.Errorf("the keys were fetched %d times before they were needed", n)
 	}
-	good := issuer.token(workload, nil)
+	good := issuer.Token(sidecartest.Workload, nil)
 	parts := strings.Split(good, ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + "."
 	for _, tc := range []struct {
@@ -300,21 +226,21 @@ func TestCallerByJWT(t *testing.T) {
 	}{
 		{"good", "Bearer " + good, "workload", ""},
 		{"scheme in odd case", "bEARER  " + good, "workload", ""},
-		{"two callers", "Bearer " + issuer.token("system:serviceaccount:crm:narrow", nil), "", "Two callers match this JWT's subject and audience"},
-		{"other subject", "Bearer " + issuer.token("system:serviceaccount:web:sync", nil), "", "No caller matches this JWT's subject and audience"},
-		{"other audience", "Bearer " + issuer.token(workload, map[string]any{"aud": "vault"}), "", "No caller matches this JWT's subject and audience"},
-		{"other issuer", "Bearer " + issuer.token(workload, map[string]any{"iss": "https://evil.example"}), "", "The issuer of the JWT is not known."},
-		{"expired", "Bearer " + issuer.token(workload, map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}), "", "The JWT has expired."},
+		{"two callers", "Bearer " + issuer.Token("system:serviceaccount:crm:narrow", nil), "", "Two callers match this JWT's subject and audience"},
+		{"other subject", "Bearer " + issuer.Token("system:serviceaccount:web:sync", nil), "", "No caller matches this JWT's subject and audience"},
+		{"other audience", "Bearer " + issuer.Token(sidecartest.Workload, map[string]any{"aud": "vault"}), "", "No caller matches this JWT's subject and audience"},
+		{"other issuer", "Bearer " + issuer.Token(sidecartest.Workload, map[string]any{"iss": "https://evil.example"}), "", "The issuer of the JWT is not known."},
+		{"expired", "Bearer " + issuer.Token(sidecartest.Workload, map[string]any{"exp": time.Now().Add(-time.Minute).Unix()}), "", "The JWT has expired."},
 		{"changed", "Bearer " + parts[0] + "." + parts[1] + "x." + parts[2], "", "JWT"},
 		{"none", "Bearer " + none, "", "The JWT is malformed or its algorithm is not accepted."},
-		{"of somebody else", "Bearer " + newWorkloadIssuer(t).token(workload, nil), "", "The signature of the JWT is wrong."},
+		{"of somebody else", "Bearer " + sidecartest.NewIssuer(t).Token(sidecartest.Workload, nil), "", "The signature of the JWT is wrong."},
 		{"as a password", "Basic " + base64.StdEncoding.EncodeToString([]byte("workload:"+good)), "", "caller key is not known"},
 		{"key", "Bearer " + sidecartest.CallerKey + "x", "", "caller key is not known"},
 	} {
 		caller, err := desk.Authenticate(authorized(tc.authorization))
 		wantCaller(t, caller, err, tc.caller, tc.words)
 	}
-	if n := issuer.asked.Load(); n != 1 {
+	if n := issuer.Asked.Load(); n != 1 {
 		t.Errorf("the keys were fetched %d times, want once", n)
 	}
 }
@@ -322,12 +248,12 @@ func TestCallerByJWT(t *testing.T) {
 // An issuer that is away is no fault of the caller's.
 func TestIssuerOfJWTsAway(t *testing.T) {
 	t.Parallel()
-	issuer := newWorkloadIssuer(t)
-	issuer.away.Store(true)
-	_, err := issuer.desk().Authenticate(authorized("Bearer " + issuer.token(workload, nil)))
+	issuer := sidecartest.NewIssuer(t)
+	issuer.Away.Store(true)
+	_, err := deskOf(t, issuer).Authenticate(authorized("Bearer " + issuer.Token(sidecartest.Workload, nil)))
 	e, ok := errors.AsType[*apierror.Error](err)
 	if !ok || e.SubCategory != apierror.CallerUnauthenticated || e.RetryAfter != 10*time.Second ||
-		!strings.Contains(e.Message, "cannot be had at present") || strings.Contains(e.Message, issuer.url) {
+		!strings.Contains(e.Message, "cannot be had at present") || strings.Contains(e.Message, issuer.URL) {
 		t.Errorf("%+v", err)
 	}
 }

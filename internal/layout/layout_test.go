@@ -65,6 +65,7 @@ var withoutCaddy = map[string]string{
 	"caddymodule/command/user_arg.go": "arguments of those commands",
 	"caddymodule/pool/key.go":         "the keys of Caddy's pool",
 	"caddymodule/pool/newest.go":      "what values in the pool have of the newest config",
+	"caddymodule/proxy/accesslog.go":  "what a call adds to Caddy's access log, in zap's form",
 	"caddymodule/sidecar/status.go":   "a method of the module",
 }
 
@@ -110,7 +111,7 @@ func isTest(file string) bool {
 
 // isTestKit reports whether a package is for tests only.
 func isTestKit(folder string) bool {
-	return folder == "internal/sidecartest" || folder == "caddymodule/caddytest"
+	return folder == "internal/sidecartest" || folder == "internal/installtest" || folder == "caddymodule/caddytest"
 }
 
 // refused says why a file must not import a package. Tests may bring along a
