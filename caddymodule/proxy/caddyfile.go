@@ -28,6 +28,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    user     <placeholder or constant>
 //	    open
 //	    max_wait <duration>
+//	    one_host
 //
 //	    transport http {
 //	        <settings of the transport http>
@@ -51,6 +52,7 @@ func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}),
 		"open":      settings.Flag(&p.Open),
 		"max_wait":  settings.Duration(&p.MaxWait),
+		"one_host":  settings.Flag(&p.OneHost),
 		"transport": {Parse: p.parseTransport},
 	}
 	addRefused(known)

@@ -67,6 +67,12 @@ type Proxy struct {
 	// Default: `10s`.
 	MaxWait caddy.Duration `json:"max_wait,omitempty"`
 
+	// Ask no other host than the API's. Without this, a call that HubSpot
+	// answers with 488, because the account is in another of its data centres
+	// than the token says, is sent once more to that one's host, such as
+	// api-eu1.hubapi.com, and the host is remembered for the user.
+	OneHost bool `json:"one_host,omitempty"`
+
 	// The settings of Caddy's HTTP transport, which makes the connections to
 	// HubSpot. `compression`, `proxy_protocol`, the versions `3` and `h2c`, and
 	// the TLS settings `insecure_skip_verify`, `server_name` and `except_ports`
@@ -125,7 +131,7 @@ func (p *Proxy) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 	hub.NotePeers(ctx)
 	p.relay, err = relay.New(relay.Config{
 		App: app, Desk: hub.Desk(), Metrics: hub.Metrics(), Audit: hub.Audit(), Logger: ctx.Slogger(),
-		User: user, Open: p.Open, OwnName: new(siteNames).has, MaxWait: time.Duration(p.MaxWait),
+		User: user, Open: p.Open, OwnName: new(siteNames).has, MaxWait: time.Duration(p.MaxWait), OneHost: p.OneHost,
 		Transport: p.transport.Transport, Foreign: isHandlerError,
 	})
 	return err

@@ -71,7 +71,7 @@ func New() *Metrics {
 			"app", "reason"),
 		quotaWaits: histogram("quota_wait_seconds", "Time that requests which found no place in the quota at once waited for one, by quota (burst or search) and result (served, refused, or gone if the client was).",
 			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "app", "quota", "result"),
-		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, or token for one with another access token.",
+		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, hublet for one to another data centre of HubSpot, or token for one with another access token.",
 			"app", "reason"),
 		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
 		dryRunRefusals: counter("dry_run_refusals_total", "What the policy of a caller with dry_run would have refused, by dimension (app, user, method or path).",

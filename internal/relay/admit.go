@@ -244,6 +244,10 @@ func (c *Call) judge() error {
 			return err
 		}
 	}
+	c.api = c.relay.api
+	if regional, ok := c.relay.hublets.of(c.user); ok {
+		c.api = regional
+	}
 	return c.checkFrozen()
 }
 

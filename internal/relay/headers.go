@@ -73,6 +73,9 @@ func (c *Call) withToken(r *http.Request) *http.Request {
 	token := c.token.Access.Reveal()
 	c.guard.mask.add(token)
 	up := r.WithContext(c.traced())
+	if c.followed {
+		up.URL, up.Host = c.target.url(c.api.scheme, c.api.host), c.api.host
+	}
 	up.Header = maps.Clone(r.Header)
 	up.Header["Authorization"] = []string{"Bearer " + token}
 	return up

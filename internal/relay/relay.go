@@ -55,6 +55,9 @@ type Config struct {
 	// Transport takes requests to HubSpot. It must neither follow redirects
 	// nor add an Accept-Encoding. Required.
 	Transport http.RoundTripper
+	// OneHost keeps calls from going to the API of the data centre that
+	// HubSpot says an account is in (api-eu1.hubapi.com).
+	OneHost bool
 	// Audit is nil for none.
 	Audit *audit.Log
 	// Budget bounds what all envelopes and kept bodies take; nil is one of
@@ -74,6 +77,8 @@ type Relay struct {
 	// anyone is the caller of a request that Open lets in.
 	anyone *access.Caller
 	logs   admission.LogLimit
+	// hublets are where accounts are that are not where their token says.
+	hublets hublets
 	// vary names what chooses user and caller, and setting what the setting
 	// user is, in errors.
 	vary    []string

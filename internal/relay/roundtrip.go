@@ -62,6 +62,8 @@ func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 			if err := c.replaceToken(ctx); err != nil {
 				return got.unlessAboutUser(err)
 			}
+		} else if c.follow(got) {
+			reason = "hublet"
 		} else if reason, ok = c.pauseAfter(ctx, got); !ok {
 			return got.res, c.body.blame(got.err)
 		}
