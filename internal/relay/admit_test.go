@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"

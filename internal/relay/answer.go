@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -16,6 +17,9 @@ type answer struct {
 	call *Call
 	// status is 0 until the final header was written.
 	status int
+	// early is set for an answer to an upload that goes on, which is the last
+	// on its connection.
+	early bool
 	// awaited is the body of a request with "Expect: 100-continue".
 	awaited *awaitedBody
 }
@@ -24,8 +28,6 @@ func (w *answer) init(c *Call, inner http.ResponseWriter) {
 	w.call, w.ResponseWriter = c, inner
 	r := c.inbound
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// An upload that HubSpot answers early shows that answer.
-		_ = http.NewResponseController(inner).EnableFullDuplex()
 		w.awaitBody(r)
 	}
 	// A key without values keeps Go's server from guessing the type of
@@ -55,11 +57,39 @@ func (w *answer) WriteHeader(status int) {
 	if w.call.isHubSpots() {
 		w.call.describe(header)
 	}
-	if w.awaited != nil && w.awaited.ask(func() {}) {
+	switch {
+	case w.awaited != nil && w.awaited.ask(func() {}):
 		// The server does not read the body of a last request.
+		header.Set("Connection", "close")
+	case w.isEarly():
+		// Go's server would read some of the upload first, and show nothing
+		// of the answer until then.
+		w.early = http.NewResponseController(w.ResponseWriter).EnableFullDuplex() == nil
 		header.Set("Connection", "close")
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// isEarly reports whether HubSpot answers an upload that goes on.
+func (w *answer) isEarly() bool {
+	c := w.call
+	return c.inbound.ProtoMajor == 1 && !c.enveloped && c.isHubSpots() && c.body.goesOn()
+}
+
+// maxLinger is how long the rest of an upload is read after its answer. A client
+// that writes to a closed connection may lose what it was sent.
+const maxLinger = 5 * time.Second
+
+// linger reads the rest of an upload that was answered early.
+func (w *answer) linger() {
+	if !w.early || !w.call.body.goesOn() {
+		return
+	}
+	control := http.NewResponseController(w.ResponseWriter)
+	_ = control.Flush()
+	if control.SetReadDeadline(time.Now().Add(maxLinger)) == nil {
+		_, _ = io.Copy(io.Discard, w.call.inbound.Body)
+	}
 }
 
 // Write passes a part of the body on.

@@ -164,6 +164,16 @@ func (b *keptBody) Close() error {
 // complete reports whether nothing more of the body will be kept.
 func (b *keptBody) complete() bool { return b.over || b.ended || b.failed != nil }
 
+// goesOn reports whether the client may be sending more of the body.
+func (b *keptBody) goesOn() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.ended && b.failed == nil
+}
+
 // readRest reads a body to its end that a try has left in the middle, as long as
 // it can be kept. It blocks until the client has sent it.
 func (b *keptBody) readRest() {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
@@ -35,8 +36,12 @@ type Call struct {
 	readings   []string
 	oneReading [1]string
 	token      connection.Token
-	pacing     pacing
-	body       *keptBody
+	// api is where HubSpot is asked; followed is set once it has sent the call
+	// there.
+	api      origin
+	followed bool
+	pacing   pacing
+	body     *keptBody
 	// enveloped is set if the call came in an envelope, which taken bytes of
 	// the budget are for.
 	enveloped bool
@@ -96,6 +101,7 @@ func (c *Call) Serve() error {
 		return c.unanswered
 	}
 	c.relay.proxy.ServeHTTP(&c.answer, out)
+	c.answer.linger()
 	return c.unanswered
 }
 
@@ -116,15 +122,20 @@ func callOf(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
 
 // outgoing is the request that goes through the proxy.
 func (c *Call) outgoing(r *http.Request) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	out := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	if r.Body != nil && r.Body != http.NoBody {
+		// The server closes it. The proxy would do so too early for linger.
+		out.Body = io.NopCloser(r.Body)
+	}
+	return out
 }
 
 // rewrite addresses the proxy's copy of a request to HubSpot. The token is put
 // on another copy, by the round tripper.
 func rewrite(pr *httputil.ProxyRequest) {
 	c := callOf(pr.Out.Context())
-	pr.Out.URL = c.target.url(c.relay.api.scheme, c.relay.api.host)
-	pr.Out.Host = c.relay.api.host
+	pr.Out.URL = c.target.url(c.api.scheme, c.api.host)
+	pr.Out.Host = c.api.host
 	c.keepHere(pr.Out.Header)
 }
 
