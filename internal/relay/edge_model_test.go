@@ -147,7 +147,7 @@ func hexDigit(c byte) byte {
 	return c & 0x0f
 }
 
-func unhexed(escape string) byte { return byte(hexDigit(escape[1])<<4 | hexDigit(escape[2])) }
+func unhexed(escape string) byte { return hexDigit(escape[1])<<4 | hexDigit(escape[2]) }
 
 func decodeUnreserved(s string) string {
 	return escapedBytes.ReplaceAllStringFunc(s, func(escape string) string {

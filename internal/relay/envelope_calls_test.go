@@ -33,7 +33,7 @@ func (h *harness) post(contentType, body string, header ...string) answer {
 	return h.Do(http.MethodPost, "/raw/HbDev", strings.NewReader(body), all...)
 }
 
-func TestEnvelopeCalls(t *testing.T) {
+func TestEnvelopeCalls(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	answers := map[string]string{
 		"/json":    jsonAnswer(201, `{"id": 1}`, `ETag: "x"`, "X-HubSpot-RateLimit-Remaining: 9", "Set-Cookie: a=b", "Server: cloudflare"),
@@ -107,7 +107,7 @@ func TestEnvelopeCalls(t *testing.T) {
 }
 
 // The envelope's call is judged as if it had come without an envelope.
-func TestEnvelopeIsJudged(t *testing.T) {
+func TestEnvelopeIsJudged(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startErrors(t)
 	h.ConnectAs("globex-1", "CGlobexToken")

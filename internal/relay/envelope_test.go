@@ -97,6 +97,7 @@ func TestParseEnvelope(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			got, err := envelopeOf(tc.contentType, []byte(tc.data))
 			if err != nil {
 				t.Fatal(err)
@@ -199,6 +200,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		{"header list of numbers", jsonType, with(`"headers":{"a":[1]}`), "header a has to be"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			got, err := envelopeOf(tc.contentType, []byte(tc.data))
 			if err == nil {
 				t.Fatalf("taken as %+v", got)

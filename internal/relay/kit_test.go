@@ -78,7 +78,7 @@ func newTransport(t testing.TB) *http.Transport {
 		MaxIdleConnsPerHost:   32,
 		DisableCompression:    true,
 	}
-	if _, err := http2.ConfigureTransports(transport); err != nil {
+	if _, err := http2.ConfigureTransports(transport); err != nil { //nolint:staticcheck // what Caddy does
 		t.Fatal(err)
 	}
 	t.Cleanup(transport.CloseIdleConnections)

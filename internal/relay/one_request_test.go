@@ -2,14 +2,11 @@ package relay_test
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-
-	"golang.org/x/net/http2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
@@ -20,9 +17,10 @@ import (
 // overHTTP2 makes a request over cleartext HTTP/2, whose :path is sent as it is.
 func (h *harness) overHTTP2(method, path string, header http.Header) answer {
 	h.t.Helper()
-	transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", h.Addr())
 	}}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	h.t.Cleanup(transport.CloseIdleConnections)
 	req := (&http.Request{
 		Method: method, URL: &url.URL{Scheme: "http", Host: "localhost", Opaque: path}, Host: "localhost", Header: header,
@@ -57,7 +55,7 @@ func TestRawBytesInTheTarget(t *testing.T) {
 }
 
 // All that name a user have to agree, whichever two of them do not.
-func TestSourcesThatNameDifferentUsers(t *testing.T) {
+func TestSourcesThatNameDifferentUsers(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startTokens(t)
 	const (

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
-func TestOpen(t *testing.T) {
+func TestOpen(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	upstream := newWireServer(t, plainAnswer)
 	h := start(t, sidecartest.Config{API: upstream.url(), NoCallers: true}, open, constantUser("acme"), func(c *relay.Config) {

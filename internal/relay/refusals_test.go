@@ -48,7 +48,7 @@ func basic(name, key string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+key))
 }
 
-func TestCallersAreChecked(t *testing.T) {
+func TestCallersAreChecked(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startErrors(t)
 	for _, tc := range []struct {
@@ -114,7 +114,7 @@ func TestNoKeyAtAll(t *testing.T) {
 	}
 }
 
-func TestRequestsAreChecked(t *testing.T) {
+func TestRequestsAreChecked(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startErrors(t)
 	const acme = "X-HubSpot-User: acme"
@@ -160,7 +160,7 @@ func TestRequestsAreChecked(t *testing.T) {
 	}
 }
 
-func TestBlockedEndpoints(t *testing.T) {
+func TestBlockedEndpoints(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startErrors(t)
 	for _, path := range []string{
@@ -273,6 +273,7 @@ func TestTokensThatCannotBeHad(t *testing.T) {
 		{"dead grant", jsonAnswer(400, `{"error":"invalid_grant","status":"BAD_REFRESH_TOKEN"}`), 401, "reauth_required"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			var well atomic.Bool
 			upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
 				if err := more(); err != nil {
@@ -370,6 +371,7 @@ func TestUpstreamFaults(t *testing.T) {
 		{"talks nonsense", garbage.url(), 502, "upstream_unreachable", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			h := startProxy(t, tc.api, headerTimeout(t, 300*time.Millisecond))
 			got := h.Do("POST", "/crm/x", strings.NewReader("{}"), "Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme")
 			e := wantOwnError(t, got, tc.status, tc.kind)

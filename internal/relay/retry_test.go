@@ -99,7 +99,7 @@ func TestRetries(t *testing.T) {
 
 // TestRetriesKeepToTheDeadline has HubSpot ask for more time than the caller
 // has.
-func TestRetriesKeepToTheDeadline(t *testing.T) {
+func TestRetriesKeepToTheDeadline(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h := startSandboxed(t, sidecartest.Config{})
 	for _, tc := range []struct {

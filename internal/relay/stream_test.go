@@ -123,6 +123,7 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		{"by the sidecar", "X-HubSpot-User: acme\r\n", 401},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			client := dialWire(t, h.Addr())
 			_ = client.SetDeadline(time.Now().Add(10 * time.Second))
 			client.write(t, "PUT /crm/x HTTP/1.1\r\nHost: localhost\r\n"+tc.header+"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n")

@@ -28,7 +28,7 @@ var userSettings = map[string]userid.Source{
 	"nobody": {Lookup: func(*http.Request) string { return "" }},
 }
 
-func TestWhoseRequestItIs(t *testing.T) {
+func TestWhoseRequestItIs(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	upstream := newWireServer(t, func(w io.Writer, m *wireMessage, more func() error) error {
 		if err := more(); err != nil {

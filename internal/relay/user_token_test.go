@@ -104,7 +104,7 @@ func (h *harness) bearer(token, requestLine string, header ...string) answer {
 	return h.raw(requestLine, append([]string{"Authorization: Bearer " + token}, header...)...)
 }
 
-func TestTokenSaysForWhom(t *testing.T) {
+func TestTokenSaysForWhom(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, upstream := startTokens(t)
 	acme := h.IssueToken("acme")
@@ -233,7 +233,7 @@ func TestNarrowedTokenCalls(t *testing.T) {
 }
 
 // The policy of the issuer is the one at the time of use.
-func TestTokenFollowsItsIssuer(t *testing.T) {
+func TestTokenFollowsItsIssuer(t *testing.T) { //nolint:tparallel // one relay takes the calls one by one
 	t.Parallel()
 	h, _ := startTokens(t)
 	token := h.IssueToken("acme", func(u *usertoken.Token) { u.Allow = sidecartest.Rules(t, "* /crm/*") })
