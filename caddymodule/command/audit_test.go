@@ -15,9 +15,6 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 )
 
-// auditSetting is the setting audit with a file of the test's.
-const auditSetting = "audit DIR/audit.jsonl"
-
 // narrowCaller may not do everything, and with its key narrowKey.
 const (
 	narrowCaller = `
@@ -31,38 +28,6 @@ const (
 		}`
 	narrowKey = "narrow-key-0123456789-01"
 )
-
-// auditLines counts the lines about calls.
-func auditLines(h *caddytest.Harness) int {
-	n := 0
-	all := audit.Filter{}
-	_, err := audit.Verify([]string{filepath.Join(h.Dir, "audit.jsonl")}, audit.VerifyOptions{Visit: func(line audit.Line, _ []byte) {
-		if all.Match(line) {
-			n++
-		}
-	}})
-	if err != nil {
-		h.T.Fatal(err)
-	}
-	return n
-}
-
-func waitForLines(h *caddytest.Harness, n int) {
-	h.T.Helper()
-	h.WaitFor("the lines", func() bool { return auditLines(h) >= n })
-	if got := auditLines(h); got != n {
-		h.T.Fatalf("%d lines, want %d", got, n)
-	}
-}
-
-// waitForStop waits until the log was closed in the background.
-func waitForStop(h *caddytest.Harness, times int) {
-	h.T.Helper()
-	h.WaitFor("the end of the audit log", func() bool {
-		content, err := os.ReadFile(filepath.Join(h.Dir, "audit.jsonl"))
-		return err == nil && strings.Count(string(content), `"kind":"stop"`) == times
-	})
-}
 
 // tagOf is the tag of a user of hbdev.
 func tagOf(h *caddytest.Harness, user string) string {
@@ -81,7 +46,7 @@ func startAudit(t *testing.T, options ...caddytest.Option) *caddytest.Harness {
 	}))
 	t.Cleanup(upstream.Close)
 	t.Setenv("NARROW_KEY", narrowKey)
-	text := caddytest.Caddyfile(narrowCaller+"\n"+auditSetting, caddytest.AuthAndProxy)
+	text := caddytest.Caddyfile(narrowCaller+"\n"+caddytest.AuditSetting, caddytest.AuthAndProxy)
 	h := caddytest.Start(t, caddytest.Unpaced(caddytest.WithAPI(text, upstream.URL)), options...)
 	h.ConnectAs("acme", caddytest.AccessToken)
 	return h
@@ -95,7 +60,7 @@ func TestAuditCommands(t *testing.T) {
 	}
 	h.Get("/crm/v3/owners", "globex")
 	h.Do("GET", "/crm/v3/owners", nil, "Authorization", "Bearer "+narrowKey, "X-HubSpot-User", "acme")
-	waitForLines(h, 4)
+	h.WaitForAuditLines(4)
 	file := filepath.Join(h.Dir, "audit.jsonl")
 	address := "--address=unix/" + h.AdminSocket()
 	run := func(args ...string) string {
@@ -158,12 +123,12 @@ func TestAuditCommandsFindTampering(t *testing.T) {
 	for range 3 {
 		h.Get("/crm/v3/owners", "acme")
 	}
-	waitForLines(h, 3)
+	h.WaitForAuditLines(3)
 	tag := tagOf(h, "acme")
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	waitForStop(h, 1)
+	h.WaitForAuditStop(1)
 	content, err := os.ReadFile(filepath.Join(h.Dir, "audit.jsonl"))
 	if err != nil {
 		t.Fatal(err)

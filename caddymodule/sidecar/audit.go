@@ -127,7 +127,7 @@ func (s *Sidecar) provisionAudit() error {
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	pooled, release, err := pool.Acquire(pool.KeyOf("audit", auditSettings{file}), func() (*pooledAudit, error) {
+	pooled, err := acquire(s, pool.KeyOf("audit", auditSettings{file}), func() (*pooledAudit, error) {
 		p := new(pooledAudit)
 		p.log = audit.NewLog(audit.Options{
 			File:   file,
@@ -141,7 +141,7 @@ func (s *Sidecar) provisionAudit() error {
 		return err
 	}
 	s.audit = pooled.log
-	s.releases = append(s.releases, pooled.limits.Attach(limits), pooled.logs.Attach(s.logger.Handler()), release)
+	s.releases = append(s.releases, pooled.limits.Attach(limits), pooled.logs.Attach(s.logger.Handler()))
 	return nil
 }
 

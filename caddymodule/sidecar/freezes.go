@@ -36,12 +36,12 @@ type pooledFreezes struct {
 // is called: the Sidecar is told what changes from then on.
 func (s *Sidecar) provisionFreezes() error {
 	key := pool.KeyOf("freezes", freezeSettings{Store: s.store.key, Fallback: s.fallback})
-	p, release, err := pool.Acquire(key, func() (*pooledFreezes, error) { return s.newPooledFreezes(key) })
+	p, err := acquire(s, key, func() (*pooledFreezes, error) { return s.newPooledFreezes(key) })
 	if err != nil {
 		return err
 	}
 	s.freezes = p.keeper
-	s.releases = append(s.releases, p.sidecars.Attach(s), release)
+	s.releases = append(s.releases, p.sidecars.Attach(s))
 	return nil
 }
 

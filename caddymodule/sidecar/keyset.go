@@ -22,7 +22,7 @@ type pooledKeySet struct {
 
 // acquireKeySet makes the key set or takes the one that an earlier config made.
 func (s *Sidecar) acquireKeySet(at keysAt) (*jwtauth.KeySet, error) {
-	p, release, err := pool.Acquire(pool.KeyOf("keys", at), func() (*pooledKeySet, error) {
+	p, err := acquire(s, pool.KeyOf("keys", at), func() (*pooledKeySet, error) {
 		p := new(pooledKeySet)
 		logs := slog.New(pool.Handler(&p.logs))
 		var err error
@@ -40,7 +40,7 @@ func (s *Sidecar) acquireKeySet(at keysAt) (*jwtauth.KeySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.releases = append(s.releases, p.logs.Attach(s.logger.Handler()), release)
+	s.releases = append(s.releases, p.logs.Attach(s.logger.Handler()))
 	return p.set, nil
 }
 

@@ -30,14 +30,13 @@ func (s *Sidecar) acquireLimiter(app appconfig.Resolved) (*quota.Limiter, error)
 	c := limiterSettings{
 		API: s.endpoints.API, ClientID: app.ClientID, Stored: app.CredentialsPath, Quota: app.Quota, SearchQuota: app.SearchQuota,
 	}
-	p, release, err := pool.Acquire(pool.KeyOf("quota", c), func() (*pooledLimiter, error) {
+	p, err := acquire(s, pool.KeyOf("quota", c), func() (*pooledLimiter, error) {
 		limiter := quota.NewLimiter(quota.Config{Burst: quota.Rate(c.Quota), Search: quota.Rate(c.SearchQuota)})
 		return &pooledLimiter{limiter: limiter, unwatch: s.metrics.WatchQuota(appconfig.CanonicalName(app.Name), limiter)}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.releases = append(s.releases, release)
 	return p.limiter, nil
 }
 

@@ -63,11 +63,11 @@ func (s *Sidecar) acquireManager(app appconfig.Resolved) (*pooledManager, error)
 		RefreshQuota: app.RefreshQuota,
 	}
 	key := pool.KeyOf("manager", c)
-	p, release, err := pool.Acquire(key, func() (*pooledManager, error) { return newPooledManager(key, c, s.store, s.metrics) })
+	p, err := acquire(s, key, func() (*pooledManager, error) { return newPooledManager(key, c, s.store, s.metrics) })
 	if err != nil {
 		return nil, err
 	}
-	s.releases = append(s.releases, p.observers.Attach(s.observer), release)
+	s.releases = append(s.releases, p.observers.Attach(s.observer))
 	return p, nil
 }
 

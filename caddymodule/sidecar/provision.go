@@ -103,13 +103,12 @@ func (s *Sidecar) resolveApps() ([]appconfig.Resolved, error) {
 }
 
 func (s *Sidecar) provisionObserver(ctx caddy.Context) error {
-	shared, release, err := pool.Acquire(pool.KeyOf("metrics", struct{}{}), func() (*pooledMetrics, error) {
+	shared, err := acquire(s, pool.KeyOf("metrics", struct{}{}), func() (*pooledMetrics, error) {
 		return &pooledMetrics{metrics.New()}, nil
 	})
 	if err != nil {
 		return err
 	}
-	s.releases = append(s.releases, release)
 	s.metrics = shared.Metrics
 	if err := s.metrics.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
@@ -120,6 +119,15 @@ func (s *Sidecar) provisionObserver(ctx caddy.Context) error {
 	}
 	s.observer = newObserver(s.logger, s.metrics, events.(*caddyevents.App))
 	return nil
+}
+
+// acquire takes a pooled value for as long as the config lives.
+func acquire[T caddy.Destructor](s *Sidecar, key pool.Key, construct func() (T, error)) (T, error) {
+	value, release, err := pool.Acquire(key, construct)
+	if err == nil {
+		s.releases = append(s.releases, release)
+	}
+	return value, err
 }
 
 // pooledMetrics are the metrics of the process over config reloads.

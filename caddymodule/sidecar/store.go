@@ -39,7 +39,7 @@ func (s *Sidecar) provisionStore(ctx caddy.Context) error {
 	}
 	name := module.CaddyModule().ID.Name()
 	key := pool.KeyOf("store", storeSettings{Module: name, Settings: module.StoreSettings()})
-	store, release, err := pool.Acquire(key, func() (*pooledStore, error) {
+	store, err := acquire(s, key, func() (*pooledStore, error) {
 		p := &pooledStore{key: key, name: name}
 		// OpenStore may log; the host has to work from the start.
 		detach := p.attach(ctx)
@@ -58,7 +58,7 @@ func (s *Sidecar) provisionStore(ctx caddy.Context) error {
 		return err
 	}
 	s.store = store
-	s.releases = append(s.releases, store.attach(ctx), release)
+	s.releases = append(s.releases, store.attach(ctx))
 	return nil
 }
 
