@@ -59,8 +59,8 @@
 // Slots that are not used do not become more, so who wants little is not
 // counted for more. A slot that is used again takes nothing from others. To
 // take more than it had, a bucket keeps to its part of what HubSpot told last
-// is left; only if it has less than half of its slots does it try its luck, at
-// long intervals, as does a request that was refused, in its time. So a newcomer
+// is left; for the slots that it lacks it tries its luck, one after the other
+// over a window, as does a request that was refused, in its time. So a newcomer
 // gets in, and a 429 is rare but for what it sends before the first answer,
 // which tells it of the others.
 //

@@ -42,30 +42,19 @@ const (
 	// stepPart of the limit more of it left makes the slots e times as many.
 	stepPart = 70
 	// smoothing is over how many spans what is left is smoothed; one answer
-	// stands for at most a heldPart of a span.
+	// stands for at most one of them.
 	smoothing = 3
-	heldPart  = 10
 	// entry is where between the least and the most, on the scale of what is
 	// left, a bucket that is new begins.
 	entry = 0.5
 	// claim bounds the part of what is left that a bucket takes at once, as
 	// one that sees others for the first time sees few of them.
 	claim = 0.35
-	// keep is how much has to be left so that one more can be taken.
-	keep = 2
 	// spare is how many slots can be between two uses while all are used.
 	spare = 2
-	// probing is which part of its slots a bucket gets by trying its luck, if
-	// need be.
-	probing = 0.5
-	// caution is how many times the pause before that is doubled with each
-	// refusal of a request.
-	caution = 2
 	// lastTry of a request, after so many, is not left to luck if it can be
 	// safe in time.
 	lastTry = 2
-	// After a span divided by longest it tries its luck in any case.
-	longest = 2
 	// gain and cut change the slots where HubSpot does not tell what is left.
 	gain = 0.35
 	cut  = 2.0 / 3
@@ -119,12 +108,12 @@ func (s *share) freeAt(log *sendLog, less int, n need) int64 {
 	return min(max(at, safe), s.luckAt(n))
 }
 
-// luckAt is when a request tries its luck. One that was refused does so after
-// longer pauses, because it has only so many tries, but in its time.
+// luckAt is when a request tries its luck: the slots that are lacking are had
+// in a span. One that was refused tries again in its time.
 func (s *share) luckAt(n need) int64 {
-	pause := float64(s.span) / longest * float64(max(n.again, 1))
+	pause := float64(s.span) * float64(max(n.again, 1))
 	if s.lack > 0 {
-		pause = min(pause, float64(s.span)/s.lack*float64(int(1)<<min(caution*n.again, 10)))
+		pause = min(pause, float64(s.span)/s.lack)
 	}
 	if n.again > 0 {
 		pause = min(pause, float64(n.until-s.infoAt)/2)
@@ -215,7 +204,7 @@ func (s *share) adjust(v sight, left, mine float64) {
 	target := min(left, s.plenty())
 	// What is left says nothing of slots that are not used.
 	if target < s.left || mine >= s.slots-spare {
-		held := min(float64(v.now-s.infoAt)/float64(s.span), 1.0/heldPart)
+		held := min(float64(v.now-s.infoAt)/float64(s.span), 1)
 		s.left += -math.Expm1(-held/smoothing) * (target - s.left)
 		if surplus := (left - s.plenty()) * min(s.part(left, mine), claim); surplus > 0 {
 			s.left = max(s.left, s.leftFor(mine+surplus))
@@ -223,12 +212,12 @@ func (s *share) adjust(v sight, left, mine float64) {
 	}
 	s.slots = s.slotsFor(s.left)
 	s.infoSeq, s.infoAt, s.probes = max(s.infoSeq, v.seq), v.now, 0
-	s.lack = probing*s.slots - mine
+	s.lack = s.slots - mine
 	// Of what is left, the others will take as large a part as they have of
-	// what is used; while much is left, that does not matter.
+	// what is used.
 	s.ceiling = mine
-	if left >= keep {
-		s.ceiling += max(1, left*s.part(left, mine), left-float64(s.max)/2)
+	if left > 0 {
+		s.ceiling += max(1, left*s.part(left, mine))
 	}
 }
 

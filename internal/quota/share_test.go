@@ -182,6 +182,36 @@ func testSmallDemand(t *testing.T, latency time.Duration) {
 	}
 }
 
+// TestBurstOfANewcomer has a sidecar come to a full portal with 20 requests at
+// once, which wait as long as max_wait allows if nobody sets it. One finds a
+// place, and the rest is refused; these are to try again before the window has
+// passed, within their time.
+func TestBurstOfANewcomer(t *testing.T) {
+	const calls, least = 20, 4
+	for _, latency := range []time.Duration{4 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
+		t.Run(latency.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{rate: hubspotRate}
+				ctx, cancel := context.WithCancel(t.Context())
+				var greedy, burst sync.WaitGroup
+				newClient(s, latency).work(ctx, &greedy, 50, time.Minute, always)
+				time.Sleep(3 * hubspotRate.Per)
+				newcomer := newClient(s, latency)
+				for range calls {
+					burst.Go(func() { _ = newcomer.call(ctx, quota.Request{HubID: 1, Wait: 10 * time.Second}) })
+				}
+				burst.Wait()
+				cancel()
+				greedy.Wait()
+				t.Logf("%d of %d served", len(newcomer.served), calls)
+				if len(newcomer.served) < least {
+					t.Errorf("%d of %d served, want at least %d", len(newcomer.served), calls, least)
+				}
+			})
+		})
+	}
+}
+
 // TestOthersAreNoticed has another program use half of the quota, without
 // any regard for us.
 func TestOthersAreNoticed(t *testing.T) {
