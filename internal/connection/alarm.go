@@ -142,6 +142,9 @@ func (a *alarms) succeeded(user string, now time.Time) []AlarmReason {
 			a.alone[other] = true
 		}
 	}
+	if len(a.alone) > maxProbes {
+		clear(a.alone) // so many are not alone
+	}
 	delete(a.alone, user)
 	a.pause, a.lastGood = pause{}, now
 	a.refreshes = append(a.refreshes, now)

@@ -20,6 +20,11 @@ type Summary struct {
 	// Reason and ReasonAt say why and since when Status is what it is.
 	Reason   string
 	ReasonAt time.Time
+	// Alarm and AlarmSince say what HubSpot holds against this connection
+	// alone, as this process has seen it: see [EventConnectionAlarm]. They
+	// are empty in a listing.
+	Alarm      string
+	AlarmSince time.Time
 }
 
 func (r Record) summary() Summary {
@@ -48,10 +53,13 @@ func (m *Manager) Get(ctx context.Context, user string) (Summary, error) {
 	case stored.Status == StatusDisconnected:
 		return Summary{}, ErrNotConnected
 	}
-	if e := m.cache.get(user); e != nil {
-		stored = m.adopt(e, stored).Versioned
+	e := m.cache.get(user)
+	if e == nil {
+		return stored.summary(), nil
 	}
-	return stored.summary(), nil
+	summary := m.adopt(e, stored).summary()
+	summary.Alarm, summary.AlarmSince = e.alarm()
+	return summary, nil
 }
 
 // List returns up to limit connections of the app for which visible returns

@@ -62,14 +62,19 @@ func (m *Manager) troubleOver(e *entry, r Record) {
 	m.emitFor(r, Event{Kind: EventConnectionAlarmCleared, Reason: over.reason, Duration: time.Since(over.since)})
 }
 
+// alarm is the reason of the connection's trouble and since when it lasts.
+func (e *entry) alarm() (reason string, since time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.trouble.reason, e.trouble.since
+}
+
 // Troubled counts the connections in memory that HubSpot refuses for a reason
 // of their own: see [EventConnectionAlarm]. It looks at each of them.
 func (m *Manager) Troubled() int {
 	n := 0
 	m.cache.each(func(e *entry, _ *view) bool {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if !e.trouble.since.IsZero() {
+		if _, since := e.alarm(); !since.IsZero() {
 			n++
 		}
 		return true

@@ -205,6 +205,24 @@ func TestASickConnectionWithoutATokenKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
+// An app that one connection says is refused rests until another has shown
+// that it is well; those that have no token wait for that, once.
+func TestAnAppRefusedToOneConnectionRestsOnce(t *testing.T) {
+	for name, tt := range sickAnswers {
+		if !tt.app {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			inWard(t, tt.status, tt.body, func(t *testing.T, w *ward) {
+				time.Sleep(time.Hour) // all tokens have run out
+				w.wantErr(t, "sick", connection.ErrAppMisconfigured)
+				w.call(t, 35*time.Second, append([]string{"sick"}, w.healthy...)...)
+				w.use(t, 2*time.Hour)
+			})
+		})
+	}
+}
+
 func TestManyRefusedConnectionsAreAnAlarmOfTheApp(t *testing.T) {
 	in(t, func(t *testing.T, b *bench) {
 		sick := func(token string) bool { return strings.HasPrefix(token, "sick") }
@@ -272,6 +290,7 @@ func TestTroubleEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWard(t, 488, "", func(t *testing.T, w *ward) {
 				time.Sleep(time.Hour)
+				begun := time.Now()
 				_, err := w.Token(t.Context(), "sick")
 				if !errors.Is(err, connection.ErrTokenUnavailable) || hubspot.Classify(err) != hubspot.ClassConnection {
 					t.Fatalf("Token() = %v; want what HubSpot said of the connection", err)
@@ -279,7 +298,14 @@ func TestTroubleEnds(t *testing.T) {
 				if w.Troubled() != 1 {
 					t.Fatalf("%d connections in trouble; want 1", w.Troubled())
 				}
+				shown, err := w.Get(t.Context(), "sick")
+				if err != nil || shown.Alarm != "wrong_hublet" || shown.AlarmSince.Before(begun) || shown.AlarmSince.After(time.Now()) {
+					t.Errorf("Get() = alarm %q since %s, %v", shown.Alarm, shown.AlarmSince, err)
+				}
 				end(t, w)
+				if shown, err := w.Get(t.Context(), "sick"); err == nil && shown.Alarm != "" {
+					t.Errorf("Get() still shows the alarm %q", shown.Alarm)
+				}
 				if w.Troubled() != 0 || w.events.count(connection.EventConnectionAlarmCleared) != 1 {
 					t.Error("the connection's alarm was not cleared")
 				}
