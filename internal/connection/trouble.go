@@ -20,6 +20,37 @@ type trouble struct {
 	strayedAt time.Time
 }
 
+// notRefreshed notes a refresh that gave no token and leaves the connection's
+// status as it is. It returns what callers are told.
+func (m *Manager) notRefreshed(e *entry, r Record, err error) error {
+	switch class := hubspot.Classify(err); {
+	case errors.Is(err, ErrOtherPortal):
+		return m.refused(e, r, ReasonPortalChanged, err)
+	case class == hubspot.ClassConnection:
+		return m.refused(e, r, failureReason(err), err)
+	case class == hubspot.ClassMisconfigured:
+		return m.appRefused(e, r, err)
+	default:
+		m.failed(e, backoffMax, retryAfter(err), err)
+		m.emitFor(r, Event{Kind: EventRefreshFailed, Reason: failureReason(err), Err: err})
+		return fmt.Errorf("%w: %w", ErrTokenUnavailable, err)
+	}
+}
+
+// appRefused pauses the app, unless HubSpot refuses it to this connection
+// only.
+func (m *Manager) appRefused(e *entry, r Record, err error) error {
+	alone, raised := m.alarms.misconfigured(e.user, time.Now(), err)
+	if alone {
+		return m.refused(e, r, failureReason(err), err)
+	}
+	if raised {
+		m.emit(Event{Kind: EventAppAlarm, Reason: string(AlarmMisconfigured), Err: err})
+	}
+	m.emitFor(r, Event{Kind: EventRefreshFailed, Reason: failureReason(err), Err: err})
+	return fmt.Errorf("%w: %w", ErrAppMisconfigured, err)
+}
+
 // refused does what a refusal of one connection calls for: it waits longer
 // and longer, has an alarm of its own, and keeps its status. Others go on; if
 // many are refused, the app has an alarm too.
