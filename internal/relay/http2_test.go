@@ -186,7 +186,7 @@ func TestUnprocessedIsSentAgain(t *testing.T) {
 		"refused after the body":    func(s *h2Stream) error { s.whole(); return s.reset(http2.ErrCodeRefusedStream) },
 		"GOAWAY":                    func(s *h2Stream) error { return s.goAway(0, http2.ErrCodeNo) },
 		"GOAWAY after the body":     func(s *h2Stream) error { s.whole(); return s.goAway(0, http2.ErrCodeNo) },
-		"GOAWAY and a hang-up":      func(s *h2Stream) error { _ = s.goAway(0, http2.ErrCodeNo); return errHangUp },
+		"GOAWAY and a hang-up":      func(s *h2Stream) error { s.whole(); _ = s.goAway(0, http2.ErrCodeNo); return errHangUp },
 		"GOAWAY of a busy edge":     func(s *h2Stream) error { return s.goAway(0, http2.ErrCodeEnhanceYourCalm) },
 		"GOAWAY after another call": func(s *h2Stream) error { return s.goAway(s.id-2, http2.ErrCodeNo) },
 	}
