@@ -2,12 +2,15 @@ package callerapi_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
@@ -244,4 +247,63 @@ func TestAuthDeleteWithoutHubSpot(t *testing.T) {
 	if got := k.Get("/hubspot/connections/hbdev/acme", ""); got.StatusCode != http.StatusOK {
 		t.Errorf("the connection is gone: %s", got.Status)
 	}
+}
+
+// tokenEndpoint answers everything with 400 and its text.
+type tokenEndpoint string
+
+func (e tokenEndpoint) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusBadRequest, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(string(e))), Request: r}, nil
+}
+
+// What HubSpot refuses of one connection is said in its own words, and shows
+// as the connection's alarm.
+func TestARefusedConnection(t *testing.T) {
+	t.Parallel()
+	const path = "/hubspot/connections/hbdev/acme"
+	k := installtest.New(t, installtest.Config{})
+	k.Connect("acme", sandbox.DemoHubID)
+	app := k.App("hbdev")
+	app.Client.HTTP = &http.Client{Transport: tokenEndpoint(`{"status":"BAD_MOOD","message":"not today"}`)}
+	got := k.As(sidecartest.CallerKey, http.MethodDelete, path)
+	if got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, `refuses to revoke the grant, so the connection is still there. HubSpot says BAD_MOOD (\"not today\").`) {
+		t.Errorf("%s: %s", got.Status, got.Text)
+	}
+	var shown callerapi.View
+	if k.Get(path, "").JSON(t, &shown); shown.Alarm != "" || !shown.AlarmSince.IsZero() {
+		t.Errorf("an alarm without a refresh: %+v", shown)
+	}
+	if _, err := app.Manager.ForceRefresh(t.Context(), "acme"); err == nil {
+		t.Fatal("the refresh worked")
+	}
+	got = k.Get(path, "")
+	if got.JSON(t, &shown); shown.Alarm != "BAD_MOOD" || shown.AlarmSince.IsZero() {
+		t.Errorf("no alarm: %s", got.Text)
+	}
+	if n := troubled(t, k); n != 1 {
+		t.Errorf("%v connections in trouble are counted, want 1", n)
+	}
+	if list := k.Get("/hubspot/connections/hbdev", ""); strings.Contains(list.Text, "alarm") {
+		t.Errorf("a list has alarms: %s", list.Text)
+	}
+}
+
+// troubled is what the metrics say of connections in trouble of the app hbdev.
+func troubled(t *testing.T, k *installtest.Kit) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := k.Metrics.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	defer k.Metrics.CountConnections("hbdev", k.App("hbdev").Manager)()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "caddy_hubspot_connections_troubled" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return -1
 }

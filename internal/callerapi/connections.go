@@ -12,6 +12,8 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
 )
@@ -179,10 +181,13 @@ func (q *request) disconnect() error {
 	}
 	q.noteLookup(err)
 	e := q.app.ConnectionError(q.user, err)
+	refusal, _ := errors.AsType[*hubspot.TokenError](err)
 	switch {
 	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, connection.ErrCorrupt):
 	case errors.Is(err, connection.ErrAppMisconfigured):
 		e.Message = "HubSpot refuses the app's own credentials, so the grant could not be revoked and the connection is still there. An operator has to look at client_id and client_secret."
+	case hubspot.Classify(err) == hubspot.ClassConnection:
+		e.Message = "HubSpot refuses to revoke the grant, so the connection is still there. HubSpot says " + hubapp.Said(refusal) + "."
 	default:
 		e.Message = "HubSpot has not confirmed that the grant is revoked, so the connection is still there. Try again soon."
 	}

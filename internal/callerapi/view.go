@@ -18,6 +18,9 @@ type View struct {
 	ExpiresAt     time.Time         `json:"expiresAt,omitzero"`
 	Reason        string            `json:"reason,omitempty"`
 	ReasonAt      time.Time         `json:"reasonAt,omitzero"`
+	// Alarm and AlarmSince are those of [connection.Summary]; a list has none.
+	Alarm      string    `json:"alarm,omitempty"`
+	AlarmSince time.Time `json:"alarmSince,omitzero"`
 }
 
 // NewView makes a View.
@@ -27,6 +30,7 @@ func NewView(s connection.Summary) View {
 		Scopes: s.Scopes, MissingScopes: s.MissingScopes,
 		ConnectedAt: s.ConnectedAt, ExpiresAt: s.ExpiresAt,
 		Reason: s.Reason, ReasonAt: s.ReasonAt,
+		Alarm: s.Alarm, AlarmSince: s.AlarmSince,
 	}
 	if view.Scopes == nil {
 		view.Scopes = []string{} // [] rather than null

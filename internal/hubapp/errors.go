@@ -2,9 +2,11 @@ package hubapp
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // ConnectionError maps an error of the Manager to an answer about a user.
@@ -58,5 +60,31 @@ func explain(err error) (apierror.SubCategory, string) {
 			return e.kind, e.message
 		}
 	}
-	return apierror.TokenUnavailable, "There is no valid access token at the moment and HubSpot gave no new one. Try again soon."
+	return apierror.TokenUnavailable, "There is no valid access token at the moment and " + whyNoToken(err)
+}
+
+// whyNoToken says what came in place of a new access token.
+func whyNoToken(err error) string {
+	refusal, ok := errors.AsType[*hubspot.TokenError](err)
+	switch {
+	case errors.Is(err, connection.ErrOtherPortal):
+		return "HubSpot answered with that of another HubSpot account, which is not used. It is asked again; if it stays so, let the user install the app again."
+	case !ok:
+	case refusal.Class == hubspot.ClassConnection:
+		return "HubSpot refuses this connection, and says " + Said(refusal) + ". It is asked again; if it stays so, an operator has to look at what it says."
+	case refusal.InBetween:
+		return "HubSpot was not reached: something between here and HubSpot answered, an egress proxy or HubSpot's edge. Try again soon; if it stays so, an operator has to look at what is in between."
+	case refusal.Migrating:
+		return "HubSpot is moving the account to another data centre. Try again later; it may take some hours."
+	}
+	return "HubSpot gave no new one. Try again soon."
+}
+
+// Said is what HubSpot said of one connection, for a message: its word, and its
+// text as far as that may be shown.
+func Said(refusal *hubspot.TokenError) string {
+	if refusal.Message == "" {
+		return refusal.Reason()
+	}
+	return fmt.Sprintf("%s (%q)", refusal.Reason(), refusal.Message)
 }

@@ -220,12 +220,7 @@ func denied(query url.Values) error {
 		word = "unknown"
 	}
 	f := refusedDenied.because(nil)
-	f.quote = word
-	f.problem.Context["error"] = []string{word}
-	if text := quotable(query.Get(paramErrorText)); text != "" {
-		f.quote = text + " (" + word + ")"
-		f.problem.Context["error_description"] = []string{text}
-	}
+	f.says(word, query.Get(paramErrorText))
 	return f
 }
 

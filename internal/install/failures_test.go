@@ -1,6 +1,7 @@
 package install_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,6 +70,56 @@ func TestAuthExchangeFailures(t *testing.T) { //nolint:tparallel // its subtests
 	}
 	if got := k.Get("/hubspot/connections/hbdev/acme", ""); got.StatusCode != http.StatusNotFound {
 		t.Errorf("there is a connection: %s", got.Text)
+	}
+}
+
+// answering is a HubSpot that answers everything in one way.
+type answering struct {
+	status int
+	body   string
+}
+
+func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(a.body)), Request: r}, nil
+}
+
+// An answer that speaks of one account is quoted, and one that is not
+// HubSpot's is not taken for HubSpot's. Both are a HubSpot that is not
+// available, to the application.
+func TestExchangeRefusals(t *testing.T) {
+	t.Parallel()
+	k := installtest.New(t, installtest.Config{})
+	for _, tc := range []struct {
+		answer  answering
+		outcome string
+		texts   []string // of the page and of the JSON
+	}{
+		{answering{400, `{"status":"BAD_MOOD","message":"not today"}`}, "hubspot_refused", []string{"not today (BAD_MOOD)", `"error_description":["not today"]`}},
+		{answering{400, `{"message":"Hub 5 is unknown to this Hublet","correctHublet":"eu1"}`}, "hubspot_refused",
+			[]string{"Hub 5 is unknown to this Hublet (wrong_hublet)", `"error":["wrong_hublet"]`}},
+		{answering{400, `{"status":"BAD_MOOD"}`}, "hubspot_refused", []string{"BAD_MOOD", `"error":["BAD_MOOD"]`}},
+		{answering{403, "<html>blocked</html>"}, "in_between", []string{"egress proxy", "egress proxy"}},
+	} {
+		for i, accept := range []string{"text/html", "application/json"} {
+			callback := k.Approve(k.InstallLink("hbdev", "acme", ""), sandbox.DemoHubID)
+			back := k.Approve(k.InstallLink("hbdev", "acme", "&return_to=https://app.example.com/"), sandbox.DemoHubID)
+			client := k.App("hbdev").Client
+			well := client.HTTP
+			client.HTTP = &http.Client{Transport: tc.answer}
+			got := k.Do(http.MethodGet, callback, nil, "Accept", accept)
+			location := k.Do(http.MethodGet, back, nil).Header.Get("Location")
+			client.HTTP = well
+			if got.StatusCode != http.StatusBadGateway || !strings.Contains(got.Text, tc.texts[i]) || strings.Contains(got.Text, "html>blocked") {
+				t.Errorf("%s: %s: %s", tc.answer.body, got.Status, got.Text)
+			}
+			if !strings.Contains(k.Logs.String(), `"outcome":"`+tc.outcome+`"`) {
+				t.Errorf("%s: the log has no outcome %s", tc.answer.body, tc.outcome)
+			}
+			if !strings.HasSuffix(location, "reason=hubspot_unavailable") {
+				t.Errorf("%s: back to %q", tc.answer.body, location)
+			}
+			installtest.CheckBrowserAnswer(t, got)
+		}
 	}
 }
 

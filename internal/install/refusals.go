@@ -108,6 +108,16 @@ var (
 		title: "HubSpot cannot be reached",
 		text:  "HubSpot did not answer as it should, so nothing has been connected. Wait a moment, go back to the application and try again.",
 	}
+	refusedAccount = refusal{
+		outcome: "hubspot_refused", reason: "hubspot_unavailable", kind: apierror.UpstreamUnreachable,
+		title: "HubSpot does not connect this account",
+		text:  "HubSpot refused it in the words below, so nothing has been connected. Wait a moment, go back to the application and try again. If it stays so, an operator of this site has to look at what HubSpot says.",
+	}
+	refusedInBetween = refusal{
+		outcome: "in_between", reason: "hubspot_unavailable", kind: apierror.UpstreamUnreachable,
+		title: "HubSpot cannot be reached",
+		text:  "Something between this site and HubSpot answered in its place, an egress proxy or HubSpot's edge, so nothing has been connected. Wait a moment, go back to the application and try again. If it stays so, an operator of this site has to look at what is in between.",
+	}
 	refusedTimeout = refusal{
 		outcome: "hubspot_timeout", reason: "hubspot_unavailable", kind: apierror.UpstreamTimeout,
 		title: "HubSpot did not answer in time",
@@ -221,6 +231,16 @@ func (f *failure) Error() string { return f.problem.Error() }
 // Unwrap returns the [*apierror.Error].
 func (f *failure) Unwrap() error { return f.problem }
 
+// says quotes HubSpot, or whoever made the link: a word, and a text or none.
+func (f *failure) says(word, text string) {
+	f.quote = word
+	f.problem.Context["error"] = []string{word}
+	if text = quotable(text); text != "" {
+		f.quote = text + " (" + word + ")"
+		f.problem.Context["error_description"] = []string{text}
+	}
+}
+
 // word says in a word what happened.
 func (f *failure) word() string { return cmp.Or(f.reason, f.outcome) }
 
@@ -282,22 +302,34 @@ func cannotStart(err error) *failure {
 
 // cannotExchange words an error of redeeming the code at HubSpot.
 func cannotExchange(err error) error {
-	switch hubspot.Classify(err) {
-	case hubspot.ClassBadCode, hubspot.ClassDeadGrant:
-		return refusedCode.because(err)
-	case hubspot.ClassMisconfigured:
-		return refusedApp.because(err)
-	}
 	te, ok := errors.AsType[*hubspot.TokenError](err)
 	if !ok {
 		return cannotStart(err)
 	}
-	f := refusedUnreachable.because(err)
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		f = refusedTimeout.because(err)
-	}
+	f := exchangeRefusal(te).because(err)
 	f.problem.RetryAfter = te.RetryAfter
+	if te.Class == hubspot.ClassConnection {
+		f.says(te.Reason(), te.Message)
+	}
 	return f
+}
+
+func exchangeRefusal(te *hubspot.TokenError) refusal {
+	switch te.Class {
+	case hubspot.ClassBadCode, hubspot.ClassDeadGrant:
+		return refusedCode
+	case hubspot.ClassMisconfigured:
+		return refusedApp
+	case hubspot.ClassConnection:
+		return refusedAccount
+	}
+	if te.InBetween {
+		return refusedInBetween
+	}
+	if timeout, ok := errors.AsType[net.Error](te); ok && timeout.Timeout() {
+		return refusedTimeout
+	}
+	return refusedUnreachable
 }
 
 // cannotStore words an error of storing the connection.
