@@ -78,7 +78,7 @@ func (o *observer) log(e connection.Event) {
 // eventLevel is how much attention an event wants.
 func eventLevel(kind connection.EventKind) slog.Level {
 	switch kind {
-	case connection.EventAppAlarm, connection.EventWritePending:
+	case connection.EventAppAlarm, connection.EventConnectionAlarm, connection.EventWritePending:
 		return slog.LevelError
 	case connection.EventRefreshFailed, connection.EventReauthRequired, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh,
@@ -97,6 +97,10 @@ func eventMessage(kind connection.EventKind) string {
 		return "access token refreshed"
 	case connection.EventRefreshFailed:
 		return "access token not refreshed; it will be tried again"
+	case connection.EventConnectionAlarm:
+		return "HubSpot refuses this connection alone; it will be tried again, less and less often"
+	case connection.EventConnectionAlarmCleared:
+		return "the connection's alarm is over"
 	case connection.EventReauthRequired:
 		return "connection lost: the user has to install the app again"
 	case connection.EventDisconnected:
@@ -133,6 +137,8 @@ func caddyEvent(kind connection.EventKind) string {
 		return "hubspot_disconnected"
 	case connection.EventReauthRequired:
 		return "hubspot_reauth_required"
+	case connection.EventConnectionAlarm:
+		return "hubspot_connection_alarm"
 	case connection.EventAppAlarm:
 		return "hubspot_app_alarm"
 	case eventInstallFailed:

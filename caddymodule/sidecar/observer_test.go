@@ -74,6 +74,7 @@ func TestMetricsOutliveAReload(t *testing.T) {
 		`caddy_hubspot_store_operation_duration_seconds_count{operation="save",result="ok",store="caddy"}`,
 		`caddy_hubspot_last_token_refresh_timestamp_seconds{app="hbdev"}`,
 		`caddy_hubspot_connections{app="hbdev",status="active"} 1`,
+		`caddy_hubspot_connections_troubled{app="hbdev"} 0`,
 		`caddy_hubspot_app_alarm{app="hbdev",reason="app_misconfigured"} 0`,
 		`caddy_hubspot_app_alarm{app="hbdev",reason="dead_grants"} 0`,
 	} {

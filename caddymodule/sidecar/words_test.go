@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"log/slog"
 	"testing"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -9,7 +10,7 @@ import (
 func TestEveryEventHasWords(t *testing.T) {
 	for _, kind := range []connection.EventKind{
 		connection.EventConnected, connection.EventRefreshed, connection.EventRefreshFailed,
-		connection.EventReauthRequired, connection.EventDisconnected, connection.EventPortalShared,
+		connection.EventConnectionAlarm, connection.EventConnectionAlarmCleared, connection.EventReauthRequired, connection.EventDisconnected, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh, connection.EventWritePending,
 		connection.EventWriteRecovered, connection.EventFallbackUsed, connection.EventFallbackFailed,
 		connection.EventAppAlarm, connection.EventAppAlarmCleared,
@@ -17,5 +18,16 @@ func TestEveryEventHasWords(t *testing.T) {
 		if eventMessage(kind) == "connection event" {
 			t.Errorf("%s has no message of its own", kind)
 		}
+	}
+}
+
+// A connection that HubSpot refuses wants to be looked at, and subscribers are
+// told; that it is over is for the log.
+func TestConnectionAlarmsAreLoud(t *testing.T) {
+	if eventLevel(connection.EventConnectionAlarm) != slog.LevelError || caddyEvent(connection.EventConnectionAlarm) != "hubspot_connection_alarm" {
+		t.Error("the alarm of a connection is no error, or reaches no subscriber")
+	}
+	if eventLevel(connection.EventConnectionAlarmCleared) != slog.LevelInfo || caddyEvent(connection.EventConnectionAlarmCleared) != "" {
+		t.Error("the end of a connection's alarm is not for the log alone")
 	}
 }

@@ -1,4 +1,6 @@
 package connection
 
 // AlarmReasons returns all reasons of alarms. The slice is the caller's own.
-func AlarmReasons() []AlarmReason { return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused} }
+func AlarmReasons() []AlarmReason {
+	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused}
+}

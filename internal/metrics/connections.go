@@ -14,6 +14,7 @@ import (
 type connectionCounts struct {
 	desc     *prometheus.Desc
 	pending  *prometheus.Desc
+	troubled *prometheus.Desc
 	timeLeft *prometheus.Desc
 	managers sync.Map // of *connection.Manager to the app's name
 }
@@ -29,6 +30,7 @@ func (m *Metrics) CountConnections(app string, manager *connection.Manager) (rem
 func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.desc
 	descs <- c.pending
+	descs <- c.troubled
 	descs <- c.timeLeft
 }
 
@@ -37,6 +39,7 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 	// After a change of settings an app has two managers for a moment.
 	sums := make(map[[2]string]int)
 	pending := make(map[string]int)
+	troubled := make(map[string]int)
 	timeLeft := make(map[string]time.Duration)
 	for key, value := range c.managers.Range {
 		manager, app := key.(*connection.Manager), value.(string)
@@ -44,6 +47,7 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 			sums[[2]string{app, string(status)}] += n
 		}
 		pending[app] += manager.Pending()
+		troubled[app] += manager.Troubled()
 		if left, ok := manager.TimeLeft(); ok {
 			if least, known := timeLeft[app]; !known || left < least {
 				timeLeft[app] = left
@@ -52,6 +56,9 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 	}
 	for app, n := range pending {
 		collected <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(n), app)
+	}
+	for app, n := range troubled {
+		collected <- prometheus.MustNewConstMetric(c.troubled, prometheus.GaugeValue, float64(n), app)
 	}
 	for app, left := range timeLeft {
 		collected <- prometheus.MustNewConstMetric(c.timeLeft, prometheus.GaugeValue, left.Seconds(), app)

@@ -87,6 +87,8 @@ func New() *Metrics {
 				"Connections that this process has in memory, by status.", []string{"app", "status"}, nil),
 			pending: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "pending_writes"),
 				"Connections whose newest tokens are in memory only, because the store does not take them.", []string{"app"}, nil),
+			troubled: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections_troubled"),
+				"Connections in memory that HubSpot refuses for a reason of their own.", []string{"app"}, nil),
 			timeLeft: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "time_left_seconds"),
 				"Time until the first connection in use has no valid access token, if no refresh worked from now on.", []string{"app"}, nil),
 		},
