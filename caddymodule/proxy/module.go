@@ -131,7 +131,7 @@ func (p *Proxy) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 	hub.NotePeers(ctx)
 	warnOfServer(ctx)
 	p.relay, err = relay.New(relay.Config{
-		App: app, Desk: hub.Desk(), Metrics: hub.Metrics(), Audit: hub.Audit(), Logger: ctx.Slogger(),
+		App: app, Desk: hub.Desk(), Metrics: hub.Metrics(), Audit: hub.Audit(), Budget: hub.Budget(), Logger: ctx.Slogger(),
 		User: user, Open: p.Open, OwnName: new(siteNames).has, MaxWait: time.Duration(p.MaxWait), OneHost: p.OneHost,
 		Transport: p.transport.Transport, Foreign: isHandlerError,
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
 
 // Provision checks everything and takes from the pool what outlives a reload.
@@ -103,13 +104,13 @@ func (s *Sidecar) resolveApps() ([]appconfig.Resolved, error) {
 }
 
 func (s *Sidecar) provisionObserver(ctx caddy.Context) error {
-	shared, err := acquire(s, pool.KeyOf("metrics", struct{}{}), func() (*pooledMetrics, error) {
-		return &pooledMetrics{metrics.New()}, nil
+	shared, err := acquire(s, pool.KeyOf("process", struct{}{}), func() (*pooledProcess, error) {
+		return &pooledProcess{metrics.New(), relay.NewBudget(relay.DefaultBudget)}, nil
 	})
 	if err != nil {
 		return err
 	}
-	s.metrics = shared.Metrics
+	s.metrics, s.budget = shared.metrics, shared.budget
 	if err := s.metrics.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -130,11 +131,13 @@ func acquire[T caddy.Destructor](s *Sidecar, key pool.Key, construct func() (T, 
 	return value, err
 }
 
-// pooledMetrics are the metrics of the process over config reloads.
-type pooledMetrics struct{ *metrics.Metrics }
+// pooledProcess is what the process has one of, over config reloads.
+type pooledProcess struct {
+	metrics *metrics.Metrics
+	budget  *relay.Budget
+}
 
-// Destruct does nothing: collectors hold no resources.
-func (*pooledMetrics) Destruct() error { return nil }
+func (*pooledProcess) Destruct() error { return nil }
 
 // provisionApp makes what serves an app.
 func (s *Sidecar) provisionApp(app appconfig.Resolved) error {

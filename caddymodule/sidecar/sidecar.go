@@ -20,6 +20,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
 
 func init() {
@@ -79,6 +80,7 @@ type Sidecar struct {
 	// audit is nil without an audit log.
 	audit    *audit.Log
 	metrics  *metrics.Metrics
+	budget   *relay.Budget
 	observer *observer
 	releases []func()
 	ctx      caddy.Context
@@ -177,6 +179,10 @@ func (s *Sidecar) Audit() *audit.Log { return s.audit }
 
 // Metrics returns the metrics of the process.
 func (s *Sidecar) Metrics() *metrics.Metrics { return s.metrics }
+
+// Budget bounds the memory that all relays of the process keep requests and
+// answers in.
+func (s *Sidecar) Budget() *relay.Budget { return s.budget }
 
 // Freezes knows what operators have frozen.
 func (s *Sidecar) Freezes() *freeze.Keeper { return s.freezes }

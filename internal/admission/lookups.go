@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 )
 
 // How many users that are not there one caller may ask for. Each costs the
@@ -18,29 +21,41 @@ const (
 	unknownBurst = 30
 )
 
-// lookupBudget has a bucket for each caller. Callers are configured, so there
-// are only so many. The zero value is ready; it is safe for concurrent use.
+// lookupBudget has a bucket for each caller who has asked for a user that is
+// not there. Callers are configured, so there are only so many. The zero value
+// is ready; it is safe for concurrent use.
 type lookupBudget struct {
 	callers sync.Map // of caller names to *rate.Limiter
 }
 
-func (b *lookupBudget) of(caller *access.Caller) *rate.Limiter {
+// LookUp has a connection of a user asked for on behalf of a caller, nil for
+// one without a key, unless the store would have to be read for it and the
+// caller has asked for too many users that are not there: that is refused with
+// an [*apierror.Error]. Other errors are those of ask.
+func (d *Desk) LookUp(app *hubapp.App, caller *access.Caller, user string, ask func() error) error {
+	if app.Manager.Remembers(user) {
+		return ask()
+	}
 	name := ""
 	if caller != nil {
 		name = caller.Name()
 	}
-	known, ok := b.callers.Load(name)
-	if !ok {
-		known, _ = b.callers.LoadOrStore(name, rate.NewLimiter(unknownUsers, unknownBurst))
+	if err := d.lookups.check(name, d.now()); err != nil {
+		return err
 	}
-	return known.(*rate.Limiter)
+	err := ask()
+	if errors.Is(err, connection.ErrNotConnected) {
+		d.lookups.note(name, d.now())
+	}
+	return err
 }
 
-// CheckLookup refuses to look up a user in the store for a caller, nil for one
-// without a key, who has asked for too many that are not there. The error is an
-// [*apierror.Error].
-func (d *Desk) CheckLookup(caller *access.Caller) error {
-	missing := 1 - d.lookups.of(caller).TokensAt(d.now())
+func (b *lookupBudget) check(caller string, now time.Time) error {
+	known, ok := b.callers.Load(caller)
+	if !ok {
+		return nil
+	}
+	missing := 1 - known.(*rate.Limiter).TokensAt(now)
 	if missing <= 0 {
 		return nil
 	}
@@ -51,6 +66,10 @@ func (d *Desk) CheckLookup(caller *access.Caller) error {
 	return e
 }
 
-// NoteUnknown counts a user whom a caller, nil for one without a key, asked for
-// and who is not there.
-func (d *Desk) NoteUnknown(caller *access.Caller) { d.lookups.of(caller).AllowN(d.now(), 1) }
+func (b *lookupBudget) note(caller string, now time.Time) {
+	known, ok := b.callers.Load(caller)
+	if !ok {
+		known, _ = b.callers.LoadOrStore(caller, rate.NewLimiter(unknownUsers, unknownBurst))
+	}
+	known.(*rate.Limiter).AllowN(now, 1)
+}

@@ -149,9 +149,6 @@ func (q *request) connection() (any, error) {
 	if err := q.checkFrozen(freeze.Call{User: q.user, Tending: true, Writes: ends}); err != nil {
 		return nil, err
 	}
-	if err := q.config.Desk.CheckLookup(q.caller); err != nil {
-		return nil, err
-	}
 	if ends {
 		return nil, q.disconnect()
 	}
@@ -160,9 +157,12 @@ func (q *request) connection() (any, error) {
 
 func (q *request) show() (any, error) {
 	ctx := q.r.Context()
-	summary, err := q.app.Manager.Get(ctx, q.user)
+	var summary connection.Summary
+	err := q.config.Desk.LookUp(q.app, q.caller, q.user, func() (err error) {
+		summary, err = q.app.Manager.Get(ctx, q.user)
+		return err
+	})
 	if err != nil {
-		q.noteLookup(err)
 		e := q.app.ConnectionError(q.user, err)
 		installlink.AddTo(ctx, q.config.Desk, q.app, e, q.caller, q.user)
 		return nil, e
@@ -174,12 +174,11 @@ func (q *request) show() (any, error) {
 func (q *request) disconnect() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), disconnectTimeout)
 	defer cancel()
-	err := q.app.Manager.Disconnect(ctx, q.user)
+	err := q.config.Desk.LookUp(q.app, q.caller, q.user, func() error { return q.app.Manager.Disconnect(ctx, q.user) })
 	if err == nil {
 		q.note(ctx, "connection deleted")
 		return nil
 	}
-	q.noteLookup(err)
 	e := q.app.ConnectionError(q.user, err)
 	refusal, _ := errors.AsType[*hubspot.TokenError](err)
 	switch {
@@ -192,11 +191,4 @@ func (q *request) disconnect() error {
 		e.Message = "HubSpot has not confirmed that the grant is revoked, so the connection is still there. Try again soon."
 	}
 	return e
-}
-
-// noteLookup counts a user who is not there.
-func (q *request) noteLookup(err error) {
-	if errors.Is(err, connection.ErrNotConnected) {
-		q.config.Desk.NoteUnknown(q.caller)
-	}
 }

@@ -15,6 +15,18 @@ func (m *Manager) Known() map[Status]int {
 	return counts
 }
 
+// Remembers reports whether memory answers for the connection of user, so that
+// [Manager.Token] does not have to look it up in the store: it is known, or was
+// found missing a moment ago.
+func (m *Manager) Remembers(user string) bool {
+	e := m.cache.get(user)
+	if e == nil {
+		return false
+	}
+	v := e.view.Load()
+	return v != nil && (!v.missing || time.Since(v.readAt) < negativeLife)
+}
+
 // TimeLeft is how long it would be until the first connection in use has no
 // valid access token any more, if no refresh worked from now on: the time
 // that operators have to end an outage. ok is false if none is in use.

@@ -11,6 +11,9 @@ import (
 
 // ConnectionError maps an error of the Manager to an answer about a user.
 func (a *App) ConnectionError(user string, err error) *apierror.Error {
+	if own, ok := errors.AsType[*apierror.Error](err); ok {
+		return own
+	}
 	kind, message := explain(err)
 	e := apierror.Wrap(kind, message, err)
 	e.Context = map[string][]string{"app": {a.Name}, "user": {user}}

@@ -155,11 +155,14 @@ func (c *Call) patience(ctx context.Context) *patience {
 }
 
 // getToken finds the access token of the call's user.
-func (c *Call) getToken(ctx context.Context) (err error) {
+func (c *Call) getToken(ctx context.Context) error {
 	wait := c.patience(ctx)
 	defer wait.end()
-	c.token, err = c.relay.App.Manager.Token(wait, c.user)
-	return err
+	app := c.relay.App
+	return c.relay.Desk.LookUp(app, c.caller, c.user, func() (err error) {
+		c.token, err = app.Manager.Token(wait, c.user)
+		return err
+	})
 }
 
 // replaceToken finds another token after HubSpot has refused the one in use.

@@ -1,12 +1,16 @@
 package relay_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
@@ -86,5 +90,42 @@ func TestWhoseRequestItIs(t *testing.T) { //nolint:tparallel // one relay takes 
 				}
 			}
 		})
+	}
+}
+
+// countingStore counts the readings of records.
+type countingStore struct {
+	connection.Store
+	loads atomic.Int64
+}
+
+func (s *countingStore) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
+	s.loads.Add(1)
+	return s.Store.Load(ctx, key)
+}
+
+// Users that do not exist cost the store a reading each, of which a caller has
+// only so many; users who are in use are served all the same.
+func TestUnknownUsersAreBudgeted(t *testing.T) {
+	t.Parallel()
+	upstream := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
+		if err := more(); err != nil {
+			return err
+		}
+		_, err := w.Write([]byte(jsonAnswer(200, "{}")))
+		return err
+	})
+	store := &countingStore{Store: sidecartest.MemoryStore(t)}
+	h := start(t, sidecartest.Config{API: upstream.url(), Store: store, Apps: []appconfig.Resolved{sidecartest.Unpaced()}})
+	h.ConnectAs("acme", testToken)
+	h.Get("/crm/x", "acme")
+	before := store.loads.Load()
+	answers := map[int]int{}
+	for i := range 200 {
+		answers[h.Get("/crm/x", "nobody-"+strconv.Itoa(i)).StatusCode]++
+		answers[h.Get("/crm/x", "acme").StatusCode]++
+	}
+	if read := store.loads.Load() - before; read >= 150 || int64(answers[404]) != read || answers[404]+answers[429] != 200 || answers[200] != 200 {
+		t.Errorf("%d readings, answers %v", read, answers)
 	}
 }
