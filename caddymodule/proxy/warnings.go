@@ -53,12 +53,11 @@ func missingNames(server *caddyhttp.Server) []string {
 }
 
 // siteInProvision is the route of a server whose handlers are being provisioned,
-// or nil. Caddy takes the routes in their order; a route that is done has its
-// handlers, and has let go of their JSON.
+// or nil. Caddy takes the routes in their order, and lets go of the JSON of a
+// route's handlers once they are.
 func siteInProvision(server *caddyhttp.Server) *caddyhttp.Route {
 	for i := range server.Routes {
-		route := &server.Routes[i]
-		if route.Handlers == nil && route.HandlersRaw != nil {
+		if route := &server.Routes[i]; route.HandlersRaw != nil {
 			return route
 		}
 	}
