@@ -2,9 +2,7 @@ package sealedstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -32,19 +30,7 @@ func (s *Store) loadDocument(ctx context.Context, name string) (string, uint64, 
 	if err := s.checkKey(ctx); err != nil {
 		return "", 0, err
 	}
-	file := path.Join(documentsPrefix, name)
-	box, err := s.loadFile(ctx, file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", 0, connection.ErrNotFound
-	}
-	if err != nil {
-		return "", 0, err
-	}
-	sealer, err := s.sealer.get()
-	if err != nil {
-		return "", 0, err
-	}
-	doc, err := sealer.open(file, box)
+	doc, err := s.open(ctx, path.Join(documentsPrefix, name))
 	return doc.Fields[documentField], doc.Version, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
@@ -19,9 +18,6 @@ const DefaultMaxAge = 24 * time.Hour
 // clockSkew is how far in the future a copy may be from, for clocks that were
 // set back a little.
 const clockSkew = time.Minute
-
-// fallbackApp is what an app's name must be to be a folder's.
-var fallbackApp = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // Fallback keeps sealed copies of connections in a folder, so that a process
 // which starts while the connection store is down knows the connections it
@@ -75,7 +71,7 @@ func (f *Fallback) keep(path string, fields map[string]string, version uint64) e
 	if err != nil {
 		return fmt.Errorf("keeping a copy: %w", err)
 	}
-	if err := replaceFile(path, append(stamp, box...)); err != nil {
+	if err := writeFile(path, append(stamp, box...), os.Rename); err != nil {
 		return fmt.Errorf("keeping a copy: %w", err)
 	}
 	return nil
@@ -138,7 +134,7 @@ func forget(path string) error {
 }
 
 func (f *Fallback) path(key connection.Key) (string, error) {
-	if !fallbackApp.MatchString(key.App) {
+	if !appPattern.MatchString(key.App) {
 		return "", errors.New("naming a copy: the app's name cannot be a folder's")
 	}
 	return filepath.Join(f.dir, key.App, f.sealer.id(key)), nil
@@ -148,30 +144,4 @@ func (f *Fallback) path(key connection.Key) (string, error) {
 // not where the folder is.
 func fallbackName(path string, stamp []byte) string {
 	return fmt.Sprintf("fallback/%s/%s@%x", filepath.Base(filepath.Dir(path)), filepath.Base(path), stamp)
-}
-
-// replaceFile writes a file whole or not at all.
-func replaceFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	file, err := os.CreateTemp(dir, ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(file.Name())
-	}
-	return err
 }

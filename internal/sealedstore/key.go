@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -13,12 +11,10 @@ import (
 
 const keySize = 32
 
-// Key is the 32 bytes from which a store's keys are derived. It cannot print
-// itself. The zero value is no key and is refused by a store. Keys are values
-// and may be used concurrently.
-type Key struct {
-	raw secret.Text // the bytes themselves, not their base64
-}
+// Key is the 32 bytes from which a store's keys are derived, themselves and not
+// their base64. It cannot print itself. The zero value is no key and is refused
+// by a store. Keys are values and may be used concurrently.
+type Key struct{ secret.Text }
 
 // ParseKey reads a key of 32 bytes in base64, of the standard or the URL
 // alphabet, with or without padding; space around it is ignored. Its errors
@@ -34,23 +30,5 @@ func ParseKey(text string) (Key, error) {
 	if len(raw) != keySize {
 		return Key{}, fmt.Errorf("encryption key must be 32 bytes in base64, as `openssl rand -base64 32` prints; this has %d bytes", len(raw))
 	}
-	return Key{raw: secret.New(string(raw))}, nil
+	return Key{secret.New(string(raw))}, nil
 }
-
-// IsZero reports whether there is no key.
-func (k Key) IsZero() bool { return k.raw.IsZero() }
-
-// String returns a fixed text instead of the key.
-func (k Key) String() string { return k.raw.String() }
-
-// GoString returns a fixed text instead of the key.
-func (k Key) GoString() string { return k.raw.GoString() }
-
-// Format writes a fixed text for every verb.
-func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.raw.String()) }
-
-// MarshalText writes a fixed text instead of the key.
-func (k Key) MarshalText() ([]byte, error) { return k.raw.MarshalText() }
-
-// LogValue gives log/slog a fixed text instead of the key.
-func (k Key) LogValue() slog.Value { return k.raw.LogValue() }

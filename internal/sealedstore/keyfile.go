@@ -55,29 +55,35 @@ func loadKey(path string) (Key, error) {
 	return key, nil
 }
 
-// createKey writes a new key to a file of its own and then links it to path:
-// whoever sees path sees a whole key, and a key that is already there stays.
+// createKey links a new key to path: a key that is already there stays.
 func createKey(path string) error {
+	raw := make([]byte, keySize)
+	rand.Read(raw) // never fails
+	if err := writeFile(path, []byte(base64.StdEncoding.EncodeToString(raw)+"\n"), os.Link); err != nil {
+		return err
+	}
+	syncDir(filepath.Dir(path))
+	return nil
+}
+
+// writeFile writes data to a file of its own, for the owner alone, and then
+// puts it at path with [os.Rename] or [os.Link]: whoever sees path sees the
+// whole file.
+func writeFile(path string, data []byte, put func(oldname, newname string) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".key-*") // mode 0600, O_EXCL
+	temp, err := os.CreateTemp(dir, ".new-*") // mode 0600, O_EXCL
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp.Name())
-	raw := make([]byte, keySize)
-	rand.Read(raw) // never fails
-	_, writing := temp.WriteString(base64.StdEncoding.EncodeToString(raw) + "\n")
+	_, writing := temp.Write(data)
 	if err := errors.Join(writing, temp.Sync(), temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(temp.Name(), path); err != nil {
-		return err
-	}
-	syncDir(dir)
-	return nil
+	return put(temp.Name(), path)
 }
 
 // syncDir makes a new name outlast a power cut. Not every system can do that

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -52,18 +53,12 @@ type sealer struct {
 
 func newSealer(key Key) (*sealer, error) {
 	derive := func(info string, size int) ([]byte, error) {
-		return hkdf.Key(sha256.New, []byte(key.raw.Reveal()), nil, info, size)
+		return hkdf.Key(sha256.New, []byte(key.Reveal()), nil, info, size)
 	}
-	sealKey, err := derive(sealInfo, chacha20poly1305.KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("deriving key: %w", err)
-	}
-	idKey, err := derive(idInfo, sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("deriving key: %w", err)
-	}
-	keyID, err := derive(keyIDInfo, idSize)
-	if err != nil {
+	sealKey, err1 := derive(sealInfo, chacha20poly1305.KeySize)
+	idKey, err2 := derive(idInfo, sha256.Size)
+	keyID, err3 := derive(keyIDInfo, idSize)
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("deriving key: %w", err)
 	}
 	aead, err := chacha20poly1305.NewX(sealKey)

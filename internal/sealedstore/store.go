@@ -101,20 +101,9 @@ func (s *Store) load(ctx context.Context, key connection.Key) (connection.Versio
 	return s.read(ctx, name)
 }
 
-// read loads and opens what is stored under name.
+// read loads and opens the record that is stored under name.
 func (s *Store) read(ctx context.Context, name string) (connection.Versioned, error) {
-	box, err := s.loadFile(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return connection.Versioned{}, connection.ErrNotFound
-	}
-	if err != nil {
-		return connection.Versioned{}, err
-	}
-	sealer, err := s.sealer.get()
-	if err != nil {
-		return connection.Versioned{}, err
-	}
-	doc, err := sealer.open(name, box)
+	doc, err := s.open(ctx, name)
 	if err != nil {
 		return connection.Versioned{}, err
 	}
@@ -123,6 +112,22 @@ func (s *Store) read(ctx context.Context, name string) (connection.Versioned, er
 		return connection.Versioned{}, err
 	}
 	return connection.Versioned{Record: r, Version: doc.Version}, nil
+}
+
+// open loads and opens what is stored under name.
+func (s *Store) open(ctx context.Context, name string) (document, error) {
+	box, err := s.loadFile(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return document{}, connection.ErrNotFound
+	}
+	if err != nil {
+		return document{}, err
+	}
+	sealer, err := s.sealer.get()
+	if err != nil {
+		return document{}, err
+	}
+	return sealer.open(name, box)
 }
 
 // loadFile returns an error that wraps fs.ErrNotExist or ErrUnavailable.
@@ -245,7 +250,7 @@ func (s *Store) Erase(ctx context.Context, _ connection.Key, _ uint64) error {
 	return nil
 }
 
-// appPattern is what may stand in a path on every storage.
+// appPattern is what may stand in a path on every storage and file system.
 var appPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
 // name returns where the record of key lies.
