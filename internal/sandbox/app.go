@@ -20,10 +20,7 @@ func checkRedirectURI(uri string) error {
 	if _, err := netip.ParseAddr(strings.Trim(u.Hostname(), "[]")); err == nil {
 		return errors.New("IP addresses are not supported; use http://localhost or a domain name")
 	}
-	if u.Scheme == "https" {
-		return nil
-	}
-	if u.Scheme == "http" && isLocalhost(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && isLocalhost(u.Hostname()) {
 		return nil
 	}
 	return errors.New("must be https, or http://localhost for testing")
@@ -42,11 +39,7 @@ func (a *App) allowsRedirect(uri string) error {
 
 // secretMatches compares in constant time with both secrets.
 func (a *App) secretMatches(given string) bool {
-	if given == "" {
-		return false
-	}
 	text := secret.New(given)
-	current := a.ClientSecret.Equal(text)
-	next := !a.ClientSecretNext.IsZero() && a.ClientSecretNext.Equal(text)
-	return current || next
+	current, next := a.ClientSecret.Equal(text), a.ClientSecretNext.Equal(text)
+	return given != "" && (current || next)
 }

@@ -39,17 +39,7 @@ func objectScope(r *http.Request, verb string) string {
 
 // api puts authentication, faults, the quota and the scope check in front of
 // a handler.
-func (w *world) api(scope scopeRule, h apiHandler) handler {
-	return w.guarded(scope, w.quotas.burst, h)
-}
-
-// searchAPI is api with the search quota, which is per portal and announces
-// itself in no header.
-func (w *world) searchAPI(scope scopeRule, h apiHandler) handler {
-	return w.guarded(scope, w.quotas.search, h)
-}
-
-func (w *world) guarded(scope scopeRule, limit *limiter, h apiHandler) handler {
+func (w *world) api(scope scopeRule, limit *limiter, h apiHandler) handler {
 	return func(r *http.Request) reply {
 		c := &call{Request: r, correlation: newCorrelationID()}
 		if version := r.PathValue("version"); version != "" && !isAPIVersion(r, version) {
@@ -74,20 +64,22 @@ func isAPIVersion(r *http.Request, version string) bool {
 func (w *world) limited(c *call, scope scopeRule, limit *limiter, h apiHandler) reply {
 	remaining, allowed := limit.take(c)
 	if !allowed {
-		w.stats.beyond(c.hubID(), limit.name)
-		if !w.opts.DisableQuota {
-			return limit.headers(limit.refuse(c), remaining)
-		}
+		w.stats.count(c.hubID(), limit.beyond)
 	}
+	var answer reply
 	needed := scope(c.Request)
-	if needed != "" && !slices.Contains(c.token.scopes, needed) {
-		return limit.headers(missingScope(c.correlation, needed), remaining)
-	}
-	if c.portal == nil {
+	switch {
+	case !allowed && !w.opts.DisableQuota:
+		answer = limit.refuse(c)
+	case needed != "" && !slices.Contains(c.token.scopes, needed):
+		answer = missingScope(c.correlation, needed)
+	case c.portal == nil:
 		// An app's own (client credentials) token reaches no account.
-		return limit.headers(missingScope(c.correlation, "oauth"), remaining)
+		answer = missingScope(c.correlation, "oauth")
+	default:
+		answer = h(c)
 	}
-	return limit.headers(h(c), remaining)
+	return limit.headers(answer, remaining)
 }
 
 // authenticate resolves the bearer token. If that fails, it returns HubSpot's

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,18 +31,20 @@ type install struct {
 	fixedHub    int64 // of /oauth/{hubId}/authorize, else zero
 }
 
-// installProblem is a message that HubSpot shows on its page instead of
-// going on, and a hint that HubSpot does not give.
-type installProblem struct {
-	Heading, Message, Hint string
+// problemPage is a message that HubSpot shows on its page instead of going on,
+// and a hint that HubSpot does not give.
+func problemPage(status int, message, hint string) reply {
+	return messagePage(status, "We couldn’t connect the app", message, hint)
 }
 
-func problem(message, hint string) *installProblem {
-	return &installProblem{Heading: "We couldn’t connect the app", Message: message, Hint: hint}
+// notInstallable is the answer to an authorize URL that is not good.
+func notInstallable(message, hint string) *reply {
+	return new(problemPage(http.StatusBadRequest, message, hint))
 }
 
-func (w *world) problemPage(status int, p *installProblem) reply {
-	return w.pages.render(status, "message.html", p.Heading+" – HubSpot sandbox", p)
+func messagePage(status int, heading, message, hint string) reply {
+	return renderPage(status, "message.html", heading+" – HubSpot sandbox",
+		map[string]string{"Heading": heading, "Message": message, "Hint": hint})
 }
 
 // authorize shows the consent page, or does at once what a script asks for.
@@ -49,14 +52,15 @@ func (w *world) authorize(r *http.Request) reply {
 	query := r.URL.Query()
 	in, bad := w.parseInstall(query, r.PathValue("hubId"))
 	if bad != nil {
-		return w.problemPage(http.StatusBadRequest, bad)
+		return *bad
 	}
 	noted(r).clientID = in.app.ClientID
 	scripted := query.Has(paramApprove) || query.Has(paramDeny)
-	if scripted && crossSiteNavigation(r) {
-		return w.problemPage(http.StatusForbidden, problem(
+	// Another port of localhost is the same site.
+	if scripted && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return problemPage(http.StatusForbidden,
 			"The sandbox does not consent on behalf of a page of another site.",
-			paramApprove+" and "+paramDeny+" are for scripts and for pages on localhost."))
+			paramApprove+" and "+paramDeny+" are for scripts and for pages on localhost.")
 	}
 	switch {
 	case query.Has(paramDeny):
@@ -75,10 +79,10 @@ func (w *world) authorize(r *http.Request) reply {
 }
 
 // parseInstall checks an authorize URL as HubSpot does.
-func (w *world) parseInstall(query url.Values, hubID string) (*install, *installProblem) {
+func (w *world) parseInstall(query url.Values, hubID string) (*install, *reply) {
 	app, ok := w.apps[query.Get("client_id")]
 	if !ok {
-		return nil, problem("Authorization failed because the client ID is missing or doesn't match any app.", "client_id is not that of a configured app.")
+		return nil, notInstallable("Authorization failed because the client ID is missing or doesn't match any app.", "client_id is not that of a configured app.")
 	}
 	in := &install{
 		app: app, redirectURI: query.Get("redirect_uri"),
@@ -87,51 +91,60 @@ func (w *world) parseInstall(query url.Values, hubID string) (*install, *install
 		challenge: query.Get("code_challenge"),
 	}
 	if err := app.allowsRedirect(in.redirectURI); err != nil {
-		return nil, problem("Authorization failed as the redirect URL '"+in.redirectURI+"' doesn't match the app's registered redirect URL", "redirect_uri: "+err.Error()+".")
+		return nil, notInstallable("Authorization failed as the redirect URL '"+in.redirectURI+"' doesn't match the app's registered redirect URL", "redirect_uri: "+err.Error()+".")
 	}
 	if bad := in.checkScopes(); bad != nil {
 		return nil, bad
 	}
 	if kind := query.Get("response_type"); kind != "" && kind != "code" {
-		return nil, problem("Authorization failed because the response type isn't supported.", "response_type must be code, or absent.")
+		return nil, notInstallable("Authorization failed because the response type isn't supported.", "response_type must be code, or absent.")
 	}
 	if in.challenge != "" && query.Get("code_challenge_method") != "S256" {
-		return nil, problem("Authorization failed because the code challenge method isn't supported.", "code_challenge_method must be S256.")
+		return nil, notInstallable("Authorization failed because the code challenge method isn't supported.", "code_challenge_method must be S256.")
 	}
 	if hubID == "" {
 		return in, nil
 	}
-	fixed, err := parseHubID(hubID)
-	if p, ok := w.portals[fixed]; err != nil || !ok || !w.auth.portalExists(p.HubID) {
-		return nil, problem("Authorization failed because you don't have access to this account.", "there is no portal with the hub id in the path.")
+	p := w.openPortal(hubID)
+	if p == nil {
+		return nil, notInstallable("Authorization failed because you don't have access to this account.", "there is no portal with the hub id in the path.")
 	}
-	in.fixedHub = fixed
+	in.fixedHub = p.HubID
 	return in, nil
+}
+
+// openPortal returns the portal of a hub id, or nil if there is none or a
+// fault has deleted it.
+func (w *world) openPortal(hubID string) *portal {
+	id, err := strconv.ParseInt(hubID, 10, 64)
+	if err != nil || !w.auth.portalExists(id) {
+		return nil
+	}
+	return w.portals[id]
 }
 
 // checkScopes applies the rules of
 // knowledge.hubspot.com/integrations/resolve-a-request-for-integration-permissions-error.
-func (in *install) checkScopes() *installProblem {
+func (in *install) checkScopes() *reply {
 	for _, scope := range in.app.Scopes {
 		if !slices.Contains(in.required, scope) {
-			return problem("Authorization failed because the provided scopes are insufficient", "the required scope "+scope+" is not in scope.")
+			return notInstallable("Authorization failed because the provided scopes are insufficient", "the required scope "+scope+" is not in scope.")
 		}
 	}
 	const mismatch = "Authorization failed because there is a mismatch between the scopes in the install URL and the app's configured scopes"
 	for _, scope := range in.required {
 		if !slices.Contains(in.app.Scopes, scope) && !slices.Contains(in.app.ConditionalScopes, scope) {
-			return problem(mismatch, scope+" is in scope, but the app has it as neither required nor conditionally required.")
+			return notInstallable(mismatch, scope+" is in scope, but the app has it as neither required nor conditionally required.")
 		}
 	}
 	for _, scope := range in.optional {
 		if !slices.Contains(in.app.OptionalScopes, scope) {
-			return problem(mismatch, scope+" is in optional_scope, but is not an optional scope of the app.")
+			return notInstallable(mismatch, scope+" is in optional_scope, but is not an optional scope of the app.")
 		}
 	}
 	return nil
 }
 
-// consentPortal is a portal on the consent page.
 type consentPortal struct {
 	*Portal
 	Chosen  bool
@@ -152,7 +165,7 @@ func (w *world) consentPage(in *install, hubID string, query url.Values) reply {
 		missing := slices.DeleteFunc(slices.Concat(in.required, in.optional), func(s string) bool { return !p.lacks(s) })
 		portals = append(portals, consentPortal{Portal: p, Chosen: len(portals) == 0, Missing: missing})
 	}
-	return w.pages.render(http.StatusOK, "consent.html", "Connect an app – HubSpot sandbox", map[string]any{
+	return renderPage(http.StatusOK, "consent.html", "Connect an app – HubSpot sandbox", map[string]any{
 		"ClientID": in.app.ClientID, "RedirectURI": in.redirectURI,
 		"Request": request, "Token": w.formToken(request),
 		"Portals": portals, "Required": in.required, "Optional": in.optional,
@@ -166,55 +179,52 @@ func (s *Sandbox) formToken(request string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// consent takes the form of the consent page.
 func (w *world) consent(r *http.Request) reply {
-	if w.crossOrigin(r) {
-		return w.problemPage(http.StatusForbidden, problem("This form was sent by a page of another site.", ""))
+	if w.origins.Check(r) != nil {
+		return problemPage(http.StatusForbidden, "This form was sent by a page of another site.", "")
 	}
 	if err := r.ParseForm(); err != nil {
-		return w.problemPage(http.StatusBadRequest, problem("The form could not be read.", ""))
+		return problemPage(http.StatusBadRequest, "The form could not be read.", "")
 	}
 	request := r.PostForm.Get("request")
 	if !hmac.Equal([]byte(r.PostForm.Get("token")), []byte(w.formToken(request))) {
-		return w.problemPage(http.StatusForbidden, problem("This form is not from this sandbox, or from before its last start.", "open the app's install link again."))
+		return problemPage(http.StatusForbidden, "This form is not from this sandbox, or from before its last start.", "open the app's install link again.")
 	}
 	query, err := url.ParseQuery(request)
 	if err != nil {
-		return w.problemPage(http.StatusBadRequest, problem("The form could not be read.", ""))
+		return problemPage(http.StatusBadRequest, "The form could not be read.", "")
 	}
 	in, bad := w.parseInstall(query, query.Get("hubId"))
 	if bad != nil {
-		return w.problemPage(http.StatusBadRequest, bad)
+		return *bad
 	}
 	noted(r).clientID = in.app.ClientID
 	if r.PostForm.Get("action") != "connect" {
-		return w.problemPage(http.StatusOK, &installProblem{
-			Heading: "Not connected", Message: "You cancelled. The app is not told: HubSpot sends it no request in this case.",
-			Hint: "add " + paramDeny + "=access_denied to the install URL to see how the app takes an error.",
-		})
+		return messagePage(http.StatusOK, "Not connected",
+			"You cancelled. The app is not told: HubSpot sends it no request in this case.",
+			"add "+paramDeny+"=access_denied to the install URL to see how the app takes an error.")
 	}
 	return w.approve(r, in, r.PostForm.Get("hub_id"), r.PostForm["optional"])
 }
 
 // approve records the consent and sends the browser back to the app.
 func (w *world) approve(r *http.Request, in *install, hubID string, optional []string) reply {
-	id, err := parseHubID(hubID)
-	p, ok := w.portals[id]
-	if err != nil || !ok || !w.auth.portalExists(id) {
-		return w.problemPage(http.StatusBadRequest, problem("Authorization failed because you don't have access to this account.", "there is no such portal."))
+	p := w.openPortal(hubID)
+	if p == nil {
+		return problemPage(http.StatusBadRequest, "Authorization failed because you don't have access to this account.", "there is no such portal.")
 	}
-	if in.fixedHub != 0 && in.fixedHub != id {
-		return w.problemPage(http.StatusBadRequest, problem("Authorization failed because the install URL is for another account.", "the hub id in the path is another one."))
+	if in.fixedHub != 0 && in.fixedHub != p.HubID {
+		return problemPage(http.StatusBadRequest, "Authorization failed because the install URL is for another account.", "the hub id in the path is another one.")
 	}
 	granted, lacking := p.grantable(in, optional)
 	if len(lacking) > 0 {
-		return w.problemPage(http.StatusForbidden, problem("Authorization failed because this account doesn't have access to all of the app's required scopes", "the account lacks "+strings.Join(lacking, ", ")+"."))
+		return problemPage(http.StatusForbidden, "Authorization failed because this account doesn't have access to all of the app's required scopes", "the account lacks "+strings.Join(lacking, ", ")+".")
 	}
 	code := w.auth.newCode(authCode{
 		app: in.app, portal: p.Portal, scopes: granted, redirectURI: in.redirectURI, challenge: in.challenge,
 	})
-	noted(r).hubID = id
-	w.event(r.Context(), "consent given", slog.String("client_id", in.app.ClientID), slog.Int64("hub_id", id))
+	noted(r).hubID = p.HubID
+	w.event(r.Context(), "consent given", slog.String("client_id", in.app.ClientID), slog.Int64("hub_id", p.HubID))
 	return in.redirect(url.Values{"code": {code}})
 }
 

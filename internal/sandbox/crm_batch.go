@@ -40,7 +40,6 @@ func (v *valueOrNumber) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// batchView is the answer of a batch call.
 type batchView struct {
 	Status      string       `json:"status"`
 	Results     []objectView `json:"results"`
@@ -51,8 +50,8 @@ type batchView struct {
 }
 
 // batch reads the body and lets h fill in the results.
-func (c *call) batch(h func(t *table, body batchBody, out *batchView) reply) reply {
-	return c.onTable(func(t *table) reply {
+func batch(h func(c *call, t *table, body batchBody, out *batchView) reply) apiHandler {
+	return onTable(func(c *call, t *table) reply {
 		var body batchBody
 		if problem := c.decode(&body); problem != nil {
 			return *problem
@@ -63,8 +62,8 @@ func (c *call) batch(h func(t *table, body batchBody, out *batchView) reply) rep
 		if len(body.Inputs) > maxBatch {
 			return validationError(c.correlation, fmt.Sprintf("Invalid input JSON: a batch has at most %d inputs, this one has %d", maxBatch, len(body.Inputs)))
 		}
-		out := &batchView{Status: "COMPLETE", Results: []objectView{}, StartedAt: instant(c.portal.data.now())}
-		return h(t, body, out)
+		out := &batchView{Status: "COMPLETE", Results: []objectView{}, StartedAt: instant(c.portal.now())}
+		return h(c, t, body, out)
 	})
 }
 
@@ -75,6 +74,15 @@ func (v *batchView) done(status int, now time.Time) reply {
 		status = http.StatusMultiStatus
 	}
 	return jsonReply(status, v)
+}
+
+// add adds what became of an input.
+func (v *batchView) add(view objectView, failed *apiError) {
+	if failed != nil {
+		v.Errors = append(v.Errors, *failed)
+		return
+	}
+	v.Results = append(v.Results, view)
 }
 
 // missing adds the error for ids that were not found.
@@ -89,48 +97,36 @@ func (v *batchView) missing(t *table, ids []string) {
 	})
 }
 
-func (w *world) batchRead(c *call) reply {
+func (c *call) batchRead(t *table, body batchBody, out *batchView) reply {
 	archived := c.URL.Query().Get("archived") == "true"
-	return c.batch(func(t *table, body batchBody, out *batchView) reply {
-		var missing []string
-		for _, input := range body.Inputs {
-			o, ok, err := t.lookup(string(input.ID), body.IDProperty, archived)
-			if err != nil {
-				return validationError(c.correlation, err.Error())
-			}
-			if !ok {
-				missing = append(missing, string(input.ID))
-				continue
-			}
-			out.Results = append(out.Results, t.view(o, body.Properties))
+	var missing []string
+	for _, input := range body.Inputs {
+		o, err := t.lookup(string(input.ID), body.IDProperty, archived)
+		if err != nil {
+			return validationError(c.correlation, err.Error())
 		}
-		out.missing(t, missing)
-		return out.done(http.StatusOK, c.portal.data.now())
-	})
+		if o == nil {
+			missing = append(missing, string(input.ID))
+			continue
+		}
+		out.Results = append(out.Results, t.view(o, body.Properties))
+	}
+	out.missing(t, missing)
+	return out.done(http.StatusOK, c.portal.now())
 }
 
 // batchCreate creates all or none, unless every input has a trace id: then
 // HubSpot creates what it can and tells of the rest (207).
-func (w *world) batchCreate(c *call) reply {
-	return c.batch(func(t *table, body batchBody, out *batchView) reply {
-		traced := !slices.ContainsFunc(body.Inputs, func(in batchInput) bool { return in.TraceID == "" })
-		if !traced {
-			if problem := c.checkAll(t, body.Inputs); problem != nil {
-				return *problem
-			}
+func (c *call) batchCreate(t *table, body batchBody, out *batchView) reply {
+	if slices.ContainsFunc(body.Inputs, func(in batchInput) bool { return in.TraceID == "" }) {
+		if problem := c.checkAll(t, body.Inputs); problem != nil {
+			return *problem
 		}
-		for _, input := range body.Inputs {
-			o, failed := c.createOne(t, input)
-			if failed != nil {
-				out.Errors = append(out.Errors, *failed)
-				continue
-			}
-			view := t.viewSet(o)
-			view.TraceID = input.TraceID
-			out.Results = append(out.Results, view)
-		}
-		return out.done(http.StatusCreated, c.portal.data.now())
-	})
+	}
+	for _, input := range body.Inputs {
+		out.add(c.createOne(t, input))
+	}
+	return out.done(http.StatusCreated, c.portal.now())
 }
 
 // checkAll refuses a batch in which an input could not be created.
@@ -145,13 +141,11 @@ func (c *call) checkAll(t *table, inputs []batchInput) *reply {
 		if email == "" || t.name != "contacts" {
 			continue
 		}
-		if existing, taken := t.byEmail(email); taken {
-			bad := c.conflict(&conflictError{t.singular, existing.id})
-			return &bad
+		if existing := t.byEmail(email); existing != nil {
+			return new(c.conflict(t.taken(existing.id)))
 		}
 		if seen[email] {
-			bad := validationError(c.correlation, "Duplicate email in the inputs of the batch")
-			return &bad
+			return new(validationError(c.correlation, "Duplicate email in the inputs of the batch"))
 		}
 		seen[email] = true
 	}
@@ -159,16 +153,18 @@ func (c *call) checkAll(t *table, inputs []batchInput) *reply {
 }
 
 // createOne creates an input of a batch, or says what is wrong with it.
-func (c *call) createOne(t *table, input batchInput) (*object, *apiError) {
+func (c *call) createOne(t *table, input batchInput) (objectView, *apiError) {
 	values, issues := t.clean(input.Properties)
 	if len(issues) > 0 {
-		return nil, traced(input, "VALIDATION_ERROR", issues[0].message)
+		return objectView{}, traced(input, "VALIDATION_ERROR", issues[0].message)
 	}
-	o, err := t.insert(values, c.portal.data.now())
+	o, err := t.insert(values, c.portal.now())
 	if err != nil {
-		return nil, traced(input, "CONFLICT", err.Error())
+		return objectView{}, traced(input, "CONFLICT", err.Error())
 	}
-	return o, nil
+	view := t.viewSet(o)
+	view.TraceID = input.TraceID
+	return view, nil
 }
 
 // traced is an error in a batch, with the trace id by which the caller knows
@@ -184,68 +180,59 @@ func traced(input batchInput, category, message string) *apiError {
 	return e
 }
 
-func (w *world) batchUpdate(c *call) reply {
-	return c.batch(func(t *table, body batchBody, out *batchView) reply {
-		values := make([]map[string]string, len(body.Inputs))
-		for i, input := range body.Inputs {
-			cleaned, issues := t.clean(input.Properties)
-			if len(issues) > 0 {
-				return invalidProperties(c.correlation, c.hubID(), issues)
-			}
-			values[i] = cleaned
+func (c *call) batchUpdate(t *table, body batchBody, out *batchView) reply {
+	values := make([]map[string]string, len(body.Inputs))
+	for i, input := range body.Inputs {
+		cleaned, issues := t.clean(input.Properties)
+		if len(issues) > 0 {
+			return invalidProperties(c.correlation, c.hubID(), issues)
 		}
-		var missing []string
-		for i, input := range body.Inputs {
-			o, ok, err := t.lookup(string(input.ID), input.IDProperty, false)
-			if err != nil {
-				return validationError(c.correlation, err.Error())
-			}
-			if ok {
-				o, err = t.update(o.id, values[i], c.portal.data.now())
-			}
-			switch {
-			case err != nil:
-				out.Errors = append(out.Errors, *traced(input, "CONFLICT", err.Error()))
-			case o == nil:
-				missing = append(missing, string(input.ID))
-			default:
-				out.Results = append(out.Results, t.view(o, slices.Collect(maps.Keys(values[i]))))
-			}
+		values[i] = cleaned
+	}
+	var missing []string
+	for i, input := range body.Inputs {
+		o, err := t.lookup(string(input.ID), input.IDProperty, false)
+		if err != nil {
+			return validationError(c.correlation, err.Error())
 		}
-		out.missing(t, missing)
-		return out.done(http.StatusOK, c.portal.data.now())
-	})
+		if o != nil {
+			o, err = t.update(o.id, values[i], c.portal.now())
+		}
+		switch {
+		case err != nil:
+			out.Errors = append(out.Errors, *traced(input, "CONFLICT", err.Error()))
+		case o == nil:
+			missing = append(missing, string(input.ID))
+		default:
+			out.Results = append(out.Results, t.view(o, slices.Collect(maps.Keys(values[i]))))
+		}
+	}
+	out.missing(t, missing)
+	return out.done(http.StatusOK, c.portal.now())
 }
 
 // batchUpsert updates the objects it finds by a unique property and creates
 // the others.
-func (w *world) batchUpsert(c *call) reply {
-	return c.batch(func(t *table, body batchBody, out *batchView) reply {
-		for _, input := range body.Inputs {
-			view, failed := c.upsertOne(t, input)
-			if failed != nil {
-				out.Errors = append(out.Errors, *failed)
-				continue
-			}
-			out.Results = append(out.Results, view)
-		}
-		return out.done(http.StatusOK, c.portal.data.now())
-	})
+func (c *call) batchUpsert(t *table, body batchBody, out *batchView) reply {
+	for _, input := range body.Inputs {
+		out.add(c.upsertOne(t, input))
+	}
+	return out.done(http.StatusOK, c.portal.now())
 }
 
 func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
 	if input.IDProperty == "" {
 		return objectView{}, traced(input, "VALIDATION_ERROR", "idProperty is required for upsert")
 	}
-	found, ok, err := t.lookup(string(input.ID), input.IDProperty, false)
+	found, err := t.lookup(string(input.ID), input.IDProperty, false)
 	if err != nil {
 		return objectView{}, traced(input, "VALIDATION_ERROR", err.Error())
 	}
-	if !ok && input.IDProperty != "email" {
+	if found == nil && input.IDProperty != "email" {
 		return objectView{}, traced(input, "OBJECT_NOT_FOUND", "Object not found.  objectId are usually numeric.")
 	}
 	raw := input.Properties
-	if !ok {
+	if found == nil {
 		raw = merged(map[string]any{"email": string(input.ID)}, raw)
 	}
 	values, issues := t.clean(raw)
@@ -253,10 +240,10 @@ func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
 		return objectView{}, traced(input, "VALIDATION_ERROR", issues[0].message)
 	}
 	var o *object
-	if ok {
-		o, err = t.update(found.id, values, c.portal.data.now())
+	if found != nil {
+		o, err = t.update(found.id, values, c.portal.now())
 	} else {
-		o, err = t.insert(values, c.portal.data.now())
+		o, err = t.insert(values, c.portal.now())
 	}
 	if err != nil {
 		return objectView{}, traced(input, "CONFLICT", err.Error())
@@ -264,19 +251,17 @@ func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
 	if o == nil { // archived since it was found
 		return objectView{}, traced(input, "OBJECT_NOT_FOUND", "resource not found")
 	}
-	view, created := t.viewSet(o), !ok
+	view, created := t.viewSet(o), found == nil
 	view.New, view.TraceID = &created, input.TraceID
 	return view, nil
 }
 
 // batchArchive archives what is there and does not mind what is not.
-func (w *world) batchArchive(c *call) reply {
-	return c.batch(func(t *table, body batchBody, _ *batchView) reply {
-		for _, input := range body.Inputs {
-			if id, err := strconv.ParseInt(string(input.ID), 10, 64); err == nil {
-				t.archive(id, c.portal.data.now())
-			}
+func (c *call) batchArchive(t *table, body batchBody, _ *batchView) reply {
+	for _, input := range body.Inputs {
+		if id, err := strconv.ParseInt(string(input.ID), 10, 64); err == nil {
+			t.archive(id, c.portal.now())
 		}
-		return reply{status: http.StatusNoContent}
-	})
+	}
+	return reply{status: http.StatusNoContent}
 }

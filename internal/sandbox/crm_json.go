@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,14 +17,18 @@ func (c *call) decode(into any) *reply {
 	if problem != nil {
 		return problem
 	}
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := dec.Decode(into); err != nil {
-		bad := apiError{Message: "Invalid input JSON on " + position(raw, err) + ": " + jsonProblem(err)}.
-			reply(http.StatusBadRequest, c.correlation)
-		return &bad
+		return new(c.invalidJSON(raw, err))
 	}
 	return nil
+}
+
+// invalidJSON is HubSpot's answer to a body that was not decoded.
+func (c *call) invalidJSON(raw []byte, err error) reply {
+	return apiError{Message: "Invalid input JSON on " + position(raw, err) + ": " + jsonProblem(err)}.
+		reply(http.StatusBadRequest, c.correlation)
 }
 
 // readJSON reads the body of a request that says it is JSON. curl's -d sends
@@ -32,15 +37,13 @@ func (c *call) readJSON() ([]byte, *reply) {
 	if declared := c.Header.Get("Content-Type"); declared != "" {
 		kind, _, err := mime.ParseMediaType(declared)
 		if err != nil || kind != "application/json" {
-			bad := apiError{Message: "HTTP 415 Unsupported Media Type: send Content-Type: application/json"}.
-				reply(http.StatusUnsupportedMediaType, c.correlation)
-			return nil, &bad
+			return nil, new(apiError{Message: "HTTP 415 Unsupported Media Type: send Content-Type: application/json"}.
+				reply(http.StatusUnsupportedMediaType, c.correlation))
 		}
 	}
 	raw, err := io.ReadAll(c.Body)
 	if err != nil {
-		bad := apiError{Message: "The request body could not be read"}.reply(http.StatusBadRequest, c.correlation)
-		return nil, &bad
+		return nil, new(apiError{Message: "The request body could not be read"}.reply(http.StatusBadRequest, c.correlation))
 	}
 	return raw, nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 )
 
-// objectView is an object as HubSpot shows it.
 type objectView struct {
 	ID         string             `json:"id"`
 	Properties map[string]*string `json:"properties"`
@@ -44,31 +43,13 @@ func (t *objectType) view(o *object, names []string) objectView {
 		names = t.defaults
 	}
 	props := make(map[string]*string, len(names)+3)
-	show := func(name string) {
-		if _, known := t.properties[name]; !known {
-			return
-		}
+	for _, name := range slices.Concat(names, []string{"hs_object_id", "createdate", t.modified}) {
 		if value, set := o.properties[name]; set {
 			props[name] = &value
-			return
+		} else if _, known := t.properties[name]; known {
+			props[name] = nil
 		}
-		props[name] = nil
 	}
-	for _, name := range names {
-		show(name)
-	}
-	show("hs_object_id")
-	show(t.created)
-	show(t.modified)
-	return o.view(props)
-}
-
-// viewSet shows every property that is set.
-func (t *objectType) viewSet(o *object) objectView {
-	return t.view(o, slices.Collect(maps.Keys(o.properties)))
-}
-
-func (o *object) view(props map[string]*string) objectView {
 	v := objectView{
 		ID: strconv.FormatInt(o.id, 10), Properties: props,
 		CreatedAt: instant(o.created), UpdatedAt: instant(o.modified),
@@ -79,20 +60,25 @@ func (o *object) view(props map[string]*string) objectView {
 	return v
 }
 
-// onTable runs a handler on the table that the path names.
-func (c *call) onTable(h func(t *table) reply) reply {
-	name := c.PathValue("type")
-	t, ok := c.portal.data.table(name)
-	if !ok {
-		return apiError{Message: "Unable to infer object type from: " + name}.
-			reply(http.StatusBadRequest, c.correlation)
-	}
-	return h(t)
+// viewSet shows every property that is set.
+func (t *objectType) viewSet(o *object) objectView {
+	return t.view(o, slices.Collect(maps.Keys(o.properties)))
 }
 
-func (w *world) listObjects(c *call) reply { return c.onTable(c.list) }
+// onTable runs a handler on the table that the path names.
+func onTable(h func(c *call, t *table) reply) apiHandler {
+	return func(c *call) reply {
+		name := c.PathValue("type")
+		kind, ok := objectTypeNamed(name)
+		if !ok {
+			return apiError{Message: "Unable to infer object type from: " + name}.
+				reply(http.StatusBadRequest, c.correlation)
+		}
+		return h(c, c.portal.tables()[kind.name])
+	}
+}
 
-func (c *call) list(t *table) reply {
+func (c *call) listObjects(t *table) reply {
 	query := c.URL.Query()
 	limit, err := numberIn(query.Get("limit"), 10, 1, 100)
 	if err != nil {
@@ -121,15 +107,10 @@ func (t *objectType) views(objects []*object, names []string) []objectView {
 
 // nextLink is the request's own URL with another after.
 func (c *call) nextLink(query url.Values, after string) string {
-	scheme := "http"
-	if c.TLS != nil {
-		scheme = "https"
-	}
 	query.Set("after", after)
-	return scheme + "://" + c.Host + c.URL.EscapedPath() + "?" + query.Encode()
+	return siteOf(c.Request) + c.URL.EscapedPath() + "?" + query.Encode()
 }
 
-// numberIn parses an optional number of a query.
 func numberIn(value string, otherwise, low, high int64) (int64, error) {
 	if value == "" {
 		return otherwise, nil
@@ -154,82 +135,77 @@ func listParam(query url.Values, name string) []string {
 	return out
 }
 
-func (w *world) getObject(c *call) reply {
-	return c.onTable(func(t *table) reply {
-		query := c.URL.Query()
-		o, problem := c.find(t, c.PathValue("id"), query.Get("idProperty"), query.Get("archived") == "true")
-		if problem != nil {
-			return *problem
-		}
-		return jsonReply(http.StatusOK, t.view(o, listParam(query, "properties")))
-	})
+func (c *call) getObject(t *table) reply {
+	query := c.URL.Query()
+	o, problem := c.find(t, c.PathValue("id"), query.Get("idProperty"), query.Get("archived") == "true")
+	if problem != nil {
+		return *problem
+	}
+	return jsonReply(http.StatusOK, t.view(o, listParam(query, "properties")))
 }
 
 // find looks an object up by id, or by another unique property.
 func (c *call) find(t *table, id, idProperty string, archived bool) (*object, *reply) {
-	if o, ok, err := t.lookup(id, idProperty, archived); err != nil {
-		bad := validationError(c.correlation, err.Error())
-		return nil, &bad
-	} else if ok {
+	o, err := t.lookup(id, idProperty, archived)
+	switch {
+	case err != nil:
+		return nil, new(validationError(c.correlation, err.Error()))
+	case o != nil:
 		return o, nil
 	}
-	missing := apiError{
+	return nil, new(apiError{
 		Message: "Object not found.  objectId are usually numeric.", Category: "OBJECT_NOT_FOUND",
 		Context: map[string][]string{"id": {id}},
-	}.reply(http.StatusNotFound, c.correlation)
-	return nil, &missing
+	}.reply(http.StatusNotFound, c.correlation))
 }
 
-// lookup is find without an answer to make.
-func (t *table) lookup(id, idProperty string, archived bool) (*object, bool, error) {
+// lookup is find without an answer to make. It returns nil for an object that
+// is not there.
+func (t *table) lookup(id, idProperty string, archived bool) (*object, error) {
 	switch {
 	case idProperty == "" || idProperty == "hs_object_id":
 		number, err := strconv.ParseInt(id, 10, 64)
 		if err != nil {
-			return nil, false, nil
+			return nil, nil
 		}
-		o, ok := t.get(number, archived)
-		return o, ok, nil
+		return t.get(number, archived), nil
 	case idProperty == "email" && t.name == "contacts":
-		o, ok := t.byEmail(id)
-		return o, ok && !archived, nil
+		if archived {
+			return nil, nil
+		}
+		return t.byEmail(id), nil
 	}
-	return nil, false, fmt.Errorf("Property %q is not a unique property of %s and cannot be used as idProperty", idProperty, t.name)
+	return nil, fmt.Errorf("Property %q is not a unique property of %s and cannot be used as idProperty", idProperty, t.name)
 }
 
-// writeBody is the body of create and update.
 type writeBody struct {
 	Properties map[string]any `json:"properties"`
 }
 
-func (w *world) createObject(c *call) reply {
-	return c.onTable(func(t *table) reply {
-		var body writeBody
-		if problem := c.decode(&body); problem != nil {
-			return *problem
-		}
-		values, problem := c.newValues(t, body.Properties)
-		if problem != nil {
-			return *problem
-		}
-		o, err := t.insert(values, c.portal.data.now())
-		if err != nil {
-			return c.conflict(err)
-		}
-		return jsonReply(http.StatusCreated, t.viewSet(o))
-	})
+func (c *call) createObject(t *table) reply {
+	var body writeBody
+	if problem := c.decode(&body); problem != nil {
+		return *problem
+	}
+	values, problem := c.newValues(t, body.Properties)
+	if problem != nil {
+		return *problem
+	}
+	o, err := t.insert(values, c.portal.now())
+	if err != nil {
+		return c.conflict(err)
+	}
+	return jsonReply(http.StatusCreated, t.viewSet(o))
 }
 
 // newValues checks the properties of an object to be.
 func (c *call) newValues(t *table, raw map[string]any) (map[string]string, *reply) {
 	values, issues := t.clean(raw)
 	if len(issues) > 0 {
-		bad := invalidProperties(c.correlation, c.hubID(), issues)
-		return nil, &bad
+		return nil, new(invalidProperties(c.correlation, c.hubID(), issues))
 	}
 	if !slices.ContainsFunc(t.oneOf, func(name string) bool { return values[name] != "" }) {
-		bad := validationError(c.correlation, "At least one of the following properties is required to create a "+t.singular+": "+strings.Join(t.oneOf, ", "))
-		return nil, &bad
+		return nil, new(validationError(c.correlation, "At least one of the following properties is required to create a "+t.singular+": "+strings.Join(t.oneOf, ", ")))
 	}
 	return values, nil
 }
@@ -238,39 +214,35 @@ func (c *call) conflict(err error) reply {
 	return apiError{Message: err.Error(), Category: "CONFLICT"}.reply(http.StatusConflict, c.correlation)
 }
 
-func (w *world) updateObject(c *call) reply {
-	return c.onTable(func(t *table) reply {
-		o, problem := c.find(t, c.PathValue("id"), c.URL.Query().Get("idProperty"), false)
-		if problem != nil {
-			return *problem
-		}
-		var body writeBody
-		if problem := c.decode(&body); problem != nil {
-			return *problem
-		}
-		values, issues := t.clean(body.Properties)
-		if len(issues) > 0 {
-			return invalidProperties(c.correlation, c.hubID(), issues)
-		}
-		changed, err := t.update(o.id, values, c.portal.data.now())
-		if err != nil {
-			return c.conflict(err)
-		}
-		if changed == nil { // archived since it was found
-			_, problem = c.find(t, c.PathValue("id"), "", false)
-			return *problem
-		}
-		return jsonReply(http.StatusOK, t.view(changed, slices.Collect(maps.Keys(values))))
-	})
+func (c *call) updateObject(t *table) reply {
+	o, problem := c.find(t, c.PathValue("id"), c.URL.Query().Get("idProperty"), false)
+	if problem != nil {
+		return *problem
+	}
+	var body writeBody
+	if problem := c.decode(&body); problem != nil {
+		return *problem
+	}
+	values, issues := t.clean(body.Properties)
+	if len(issues) > 0 {
+		return invalidProperties(c.correlation, c.hubID(), issues)
+	}
+	changed, err := t.update(o.id, values, c.portal.now())
+	if err != nil {
+		return c.conflict(err)
+	}
+	if changed == nil { // archived since it was found
+		_, problem = c.find(t, c.PathValue("id"), "", false)
+		return *problem
+	}
+	return jsonReply(http.StatusOK, t.view(changed, slices.Collect(maps.Keys(values))))
 }
 
-func (w *world) archiveObject(c *call) reply {
-	return c.onTable(func(t *table) reply {
-		o, problem := c.find(t, c.PathValue("id"), "", false)
-		if problem != nil {
-			return *problem
-		}
-		t.archive(o.id, c.portal.data.now())
-		return reply{status: http.StatusNoContent}
-	})
+func (c *call) archiveObject(t *table) reply {
+	o, problem := c.find(t, c.PathValue("id"), "", false)
+	if problem != nil {
+		return *problem
+	}
+	t.archive(o.id, c.portal.now())
+	return reply{status: http.StatusNoContent}
 }

@@ -23,7 +23,6 @@ const (
 	kindEnum
 )
 
-// property is a property definition.
 type property struct {
 	kind     valueKind
 	readOnly bool
@@ -38,8 +37,7 @@ type objectType struct {
 	// defaults are returned when a request names no properties; the three
 	// of them that say id, creation and change are always returned.
 	defaults []string
-	created  string
-	modified string
+	modified string // the property of the last change
 	// oneOf: HubSpot wants one of these to be set when creating.
 	oneOf []string
 	// searchable are looked at by the query of a search.
@@ -53,6 +51,15 @@ func text(names string) map[string]property {
 		out[name] = property{}
 	}
 	return out
+}
+
+// readOnly are the properties that HubSpot sets, in every type.
+func readOnly(modified string) map[string]property {
+	return map[string]property{
+		"hs_object_id": {kind: kindNumber, readOnly: true},
+		"createdate":   {kind: kindTime, readOnly: true},
+		modified:       {kind: kindTime, readOnly: true},
+	}
 }
 
 // merged is a new map with the entries of all; later ones win.
@@ -69,8 +76,8 @@ func merged[V any](sets ...map[string]V) map[string]V {
 var objectTypes = map[string]*objectType{
 	"contacts": {
 		name: "contacts", singular: "contact", aliases: []string{"contacts", "contact", "0-1"},
-		defaults: []string{"createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname"},
-		created:  "createdate", modified: "lastmodifieddate",
+		defaults:   []string{"createdate", "email", "firstname", "hs_object_id", "lastmodifieddate", "lastname"},
+		modified:   "lastmodifieddate",
 		oneOf:      []string{"email", "firstname", "lastname"},
 		searchable: []string{"firstname", "lastname", "email", "phone", "fax", "mobilephone", "company"},
 		properties: merged(text("email firstname lastname phone mobilephone fax company jobtitle website address city state zip country message hubspot_owner_id hs_language"),
@@ -83,25 +90,19 @@ var objectTypes = map[string]*objectType{
 					"NEW", "OPEN", "IN_PROGRESS", "OPEN_DEAL", "UNQUALIFIED",
 					"ATTEMPTED_TO_CONTACT", "CONNECTED", "BAD_TIMING",
 				}},
-				"hs_object_id":     {kind: kindNumber, readOnly: true},
-				"createdate":       {kind: kindTime, readOnly: true},
-				"lastmodifieddate": {kind: kindTime, readOnly: true},
-			}),
+			}, readOnly("lastmodifieddate")),
 	},
 	"companies": {
 		name: "companies", singular: "company", aliases: []string{"companies", "company", "0-2"},
-		defaults: []string{"createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"},
-		created:  "createdate", modified: "hs_lastmodifieddate",
+		defaults:   []string{"createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"},
+		modified:   "hs_lastmodifieddate",
 		oneOf:      []string{"name", "domain"},
 		searchable: []string{"website", "phone", "name", "domain"},
 		properties: merged(text("name domain website phone industry description address city state zip country hubspot_owner_id"),
 			map[string]property{
-				"numberofemployees":   {kind: kindNumber},
-				"annualrevenue":       {kind: kindNumber},
-				"hs_object_id":        {kind: kindNumber, readOnly: true},
-				"createdate":          {kind: kindTime, readOnly: true},
-				"hs_lastmodifieddate": {kind: kindTime, readOnly: true},
-			}),
+				"numberofemployees": {kind: kindNumber},
+				"annualrevenue":     {kind: kindNumber},
+			}, readOnly("hs_lastmodifieddate")),
 	},
 	"deals": {
 		name: "deals", singular: "deal", aliases: []string{"deals", "deal", "0-3"},
@@ -109,7 +110,7 @@ var objectTypes = map[string]*objectType{
 			"amount", "closedate", "createdate", "dealname", "dealstage",
 			"hs_lastmodifieddate", "hs_object_id", "pipeline",
 		},
-		created: "createdate", modified: "hs_lastmodifieddate",
+		modified:   "hs_lastmodifieddate",
 		oneOf:      []string{"dealname"},
 		searchable: []string{"dealname", "pipeline", "dealstage", "description", "dealtype"},
 		properties: merged(text("dealname description hubspot_owner_id"),
@@ -122,10 +123,7 @@ var objectTypes = map[string]*objectType{
 					"appointmentscheduled", "qualifiedtobuy", "presentationscheduled",
 					"decisionmakerboughtin", "contractsent", "closedwon", "closedlost",
 				}},
-				"hs_object_id":        {kind: kindNumber, readOnly: true},
-				"createdate":          {kind: kindTime, readOnly: true},
-				"hs_lastmodifieddate": {kind: kindTime, readOnly: true},
-			}),
+			}, readOnly("hs_lastmodifieddate")),
 	},
 }
 
@@ -158,7 +156,6 @@ func newSchema(custom map[string][]string) schema {
 	return out
 }
 
-// issue is one invalid property value.
 type issue struct{ name, value, code, message string }
 
 // clean checks the properties of a write and brings the values into the form

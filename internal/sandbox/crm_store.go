@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,6 @@ type object struct {
 	archived   time.Time // zero while it is not
 }
 
-// table holds the objects of one type in one portal.
 type table struct {
 	*objectType
 
@@ -32,40 +32,15 @@ type table struct {
 	nextID  int64
 }
 
-// crm is the data of one portal, seeded when it is first used.
-type crm struct {
-	now    func() time.Time
-	tables func() map[string]*table
-}
-
-func newCRM(p *Portal, types schema, now func() time.Time) *crm {
-	return &crm{now: now, tables: sync.OnceValue(func() map[string]*table { return seed(p, types) })}
-}
-
-// table returns the table of a type that may stand in a path.
-func (c *crm) table(name string) (*table, bool) {
-	t, ok := objectTypeNamed(name)
-	if !ok {
-		return nil, false
-	}
-	return c.tables()[t.name], true
-}
-
 func newTable(t *objectType, firstID int64) *table {
 	return &table{objectType: t, objects: make(map[int64]*object), emails: make(map[string]int64), nextID: firstID}
 }
 
-// conflictError says that a unique value is taken.
-type conflictError struct {
-	singular string
-	id       int64
+// taken is the error for a unique value that the object id has.
+func (t *objectType) taken(id int64) error {
+	return fmt.Errorf("%s%s already exists. Existing ID: %d", strings.ToUpper(t.singular[:1]), t.singular[1:], id)
 }
 
-func (e *conflictError) Error() string {
-	return fmt.Sprintf("%s%s already exists. Existing ID: %d", strings.ToUpper(e.singular[:1]), e.singular[1:], e.id)
-}
-
-// insert stores a new object with the given properties.
 func (t *table) insert(values map[string]string, now time.Time) (*object, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +50,7 @@ func (t *table) insert(values map[string]string, now time.Time) (*object, error)
 	o := &object{id: t.nextID, created: now, modified: now, properties: make(map[string]string, len(values)+3)}
 	t.nextID++
 	maps.Copy(o.properties, values)
-	o.properties[t.created] = instant(now)
+	o.properties["createdate"] = instant(now)
 	t.put(o)
 	t.order = append(t.order, o.id)
 	return o, nil
@@ -86,8 +61,8 @@ func (t *table) insert(values map[string]string, now time.Time) (*object, error)
 func (t *table) update(id int64, values map[string]string, now time.Time) (*object, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old, ok := t.objects[id]
-	if !ok || !old.archived.IsZero() {
+	old := t.objects[id]
+	if old == nil || !old.archived.IsZero() {
 		return nil, nil
 	}
 	if err := t.free(values["email"], id); err != nil {
@@ -121,7 +96,7 @@ func (t *table) free(email string, self int64) error {
 		return nil
 	}
 	if other, taken := t.emails[email]; taken && other != self {
-		return &conflictError{t.singular, other}
+		return t.taken(other)
 	}
 	return nil
 }
@@ -138,25 +113,20 @@ func (t *table) put(o *object) {
 }
 
 // get finds an object by id; archived ones are a world of their own.
-func (t *table) get(id int64, archived bool) (*object, bool) {
+func (t *table) get(id int64, archived bool) *object {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	o, ok := t.objects[id]
-	if !ok || o.archived.IsZero() == archived {
-		return nil, false
+	o := t.objects[id]
+	if o == nil || o.archived.IsZero() == archived {
+		return nil
 	}
-	return o, true
+	return o
 }
 
-// byEmail finds a contact by its address.
-func (t *table) byEmail(email string) (*object, bool) {
+func (t *table) byEmail(email string) *object {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	id, ok := t.emails[strings.ToLower(email)]
-	if !ok {
-		return nil, false
-	}
-	return t.objects[id], true
+	return t.objects[t.emails[strings.ToLower(email)]] // no object has the id 0
 }
 
 // page returns up to limit objects with ids from first on, in order, and
@@ -180,13 +150,6 @@ func (t *table) page(first int64, limit int, archived bool) (found []*object, ne
 
 // all returns the objects that are not archived, by id.
 func (t *table) all() []*object {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	out := make([]*object, 0, len(t.order))
-	for _, id := range t.order {
-		if o := t.objects[id]; o.archived.IsZero() {
-			out = append(out, o)
-		}
-	}
-	return out
+	found, _ := t.page(0, math.MaxInt, false)
+	return found
 }

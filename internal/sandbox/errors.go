@@ -30,7 +30,6 @@ type reply struct {
 	cut bool
 }
 
-// with adds a header.
 func (p reply) with(name, value string) reply {
 	if p.header == nil {
 		p.header = make(http.Header)
@@ -39,7 +38,6 @@ func (p reply) with(name, value string) reply {
 	return p
 }
 
-// send writes the reply.
 func (p reply) send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), p.header)
 	if p.status != http.StatusNoContent {
@@ -76,7 +74,10 @@ func newCorrelationID() string { return uuid.NewString() }
 type apiError struct {
 	Status        string              `json:"status"`
 	Message       string              `json:"message"`
+	ErrorType     string              `json:"errorType,omitempty"`
 	CorrelationID string              `json:"correlationId,omitempty"`
+	PolicyName    string              `json:"policyName,omitempty"`
+	GroupName     string              `json:"groupName,omitempty"`
 	Errors        []errorDetail       `json:"errors,omitempty"`
 	Context       map[string][]string `json:"context,omitempty"`
 	Links         map[string]string   `json:"links,omitempty"`
@@ -104,11 +105,6 @@ func sandboxError(status int, message string) reply {
 
 func notFound(correlation string) reply {
 	return apiError{Message: "resource not found"}.reply(http.StatusNotFound, correlation)
-}
-
-func methodNotAllowed(correlation, allow string) reply {
-	return apiError{Message: "HTTP 405 Method Not Allowed"}.
-		reply(http.StatusMethodNotAllowed, correlation).with("Allow", allow)
 }
 
 func missingAuthentication(correlation string) reply {

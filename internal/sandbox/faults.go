@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -108,6 +107,8 @@ type FaultRequest struct {
 	// added, the first that matches a request wins.
 	Token *TokenRule `json:"token"`
 	API   *APIRule   `json:"api"`
+
+	lifetime time.Duration
 }
 
 // FaultState is the answer of /_sandbox/faults: what is in force.
@@ -128,17 +129,12 @@ type Affected struct {
 	Grants       int `json:"grants"`
 }
 
-// faults are the rules in force. active spares requests the lock while there
-// are none.
+// faults are the rules in force.
 type faults struct {
-	active atomic.Bool
-
 	mu    sync.Mutex
 	token []*TokenRule
 	api   []*APIRule
 }
-
-func newFaults() *faults { return new(faults) }
 
 func (f *faults) add(token *TokenRule, api *APIRule) {
 	f.mu.Lock()
@@ -149,14 +145,12 @@ func (f *faults) add(token *TokenRule, api *APIRule) {
 	if api != nil {
 		f.api = append(f.api, api)
 	}
-	f.active.Store(len(f.token)+len(f.api) > 0)
 }
 
 func (f *faults) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.token, f.api = nil, nil
-	f.active.Store(false)
 }
 
 func (f *faults) rules() ([]TokenRule, []APIRule) {
@@ -172,38 +166,18 @@ func (f *faults) rules() ([]TokenRule, []APIRule) {
 	return token, api
 }
 
-// takeToken returns a copy of the first rule that matches and counts it off.
-func (f *faults) takeToken(matches func(*TokenRule) bool) (TokenRule, bool) {
-	if !f.active.Load() {
-		return TokenRule{}, false
-	}
+// take returns the first of f's rules that matches and counts it off. How many
+// uses are left of it is for the lock's holder only.
+func take[R interface{ lastUse() bool }](f *faults, rules *[]R, matches func(R) bool) (rule R, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i := slices.IndexFunc(f.token, matches)
+	i := slices.IndexFunc(*rules, matches)
 	if i < 0 {
-		return TokenRule{}, false
+		return rule, false
 	}
-	rule := *f.token[i]
-	if f.token[i].lastUse() {
-		f.token = slices.Delete(f.token, i, i+1)
-	}
-	return rule, true
-}
-
-// takeAPI is takeToken for API rules.
-func (f *faults) takeAPI(matches func(*APIRule) bool) (APIRule, bool) {
-	if !f.active.Load() {
-		return APIRule{}, false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	i := slices.IndexFunc(f.api, matches)
-	if i < 0 {
-		return APIRule{}, false
-	}
-	rule := *f.api[i]
-	if f.api[i].lastUse() {
-		f.api = slices.Delete(f.api, i, i+1)
+	rule = (*rules)[i]
+	if rule.lastUse() {
+		*rules = slices.Delete(*rules, i, i+1)
 	}
 	return rule, true
 }
@@ -289,6 +263,13 @@ func decodeFaults(r *http.Request) (FaultRequest, error) {
 	}
 	if dec.More() {
 		return req, errors.New("reading the fault: one JSON object, please")
+	}
+	if req.TokenLifetime != nil {
+		lifetime, err := time.ParseDuration(*req.TokenLifetime)
+		if err != nil || lifetime < time.Second {
+			return req, fmt.Errorf("token_lifetime: %q is not a duration of at least 1s", *req.TokenLifetime)
+		}
+		req.lifetime = lifetime
 	}
 	if req.Token != nil {
 		if err := req.Token.validate(); err != nil {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 // rule says; real is the answer without a fault.
 func (f *faults) applyToken(w *world, r *http.Request, form url.Values, real func() reply) reply {
 	hubID := noted(r).hubID
-	rule, ok := f.takeToken(func(t *TokenRule) bool {
+	rule, ok := take(f, &f.token, func(t *TokenRule) bool {
 		return (t.GrantType == "" || t.GrantType == form.Get("grant_type")) &&
 			(t.ClientID == "" || t.ClientID == form.Get("client_id")) &&
 			(t.HubID == 0 || t.HubID == hubID)
@@ -28,7 +29,7 @@ func (f *faults) applyToken(w *world, r *http.Request, form url.Values, real fun
 
 // applyAPI is applyToken for an authenticated API call.
 func (f *faults) applyAPI(w *world, c *call, real func() reply) reply {
-	rule, ok := f.takeAPI(func(a *APIRule) bool {
+	rule, ok := take(f, &f.api, func(a *APIRule) bool {
 		return (a.HubID == 0 || a.HubID == c.hubID()) &&
 			(a.ClientID == "" || a.ClientID == c.token.app.ClientID) &&
 			(a.Method == "" || strings.EqualFold(a.Method, c.Method)) &&
@@ -63,18 +64,12 @@ func (r *Rule) around(ctx context.Context, real, answer func() reply) reply {
 
 // wait returns after d, or when the client has gone.
 func wait(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
 
-// answer makes the token endpoint's faulty answer.
 func (r *TokenRule) answer(real func() reply) reply {
 	switch r.Answer {
 	case answerInvalidClient:
@@ -97,7 +92,6 @@ func (r *TokenRule) answer(real func() reply) reply {
 	}
 }
 
-// answer makes the faulty answer of an API call.
 func (r *APIRule) answer(c *call, now time.Time, real func() reply) reply {
 	switch r.Answer {
 	case answerUnauthorized:
@@ -106,10 +100,7 @@ func (r *APIRule) answer(c *call, now time.Time, real func() reply) reply {
 		}
 		return expiredAuthentication(c.correlation, now, now.Add(-time.Second))
 	case answerRateLimited:
-		if r.Policy == "" {
-			return rateLimited(c, policyRolling)
-		}
-		return rateLimited(c, r.Policy)
+		return rateLimited(c, cmp.Or(r.Policy, policyRolling))
 	case answerCutBody:
 		out := real()
 		out.cut = true
@@ -130,22 +121,15 @@ func (r *Rule) common(correlation string) reply {
 			reply(statusMigration, correlation)
 		return out.with("Retry-After", "3600")
 	case answerGateway:
-		status := statusOr(r.Status, http.StatusBadGateway)
+		status := cmp.Or(r.Status, http.StatusBadGateway)
 		page := fmt.Sprintf("<html><head><title>%d</title></head><body><h1>Error %d</h1>The HubSpot sandbox plays a broken edge.</body></html>", status, status)
 		return reply{status: status, body: []byte(page)}.with("Content-Type", "text/html; charset=UTF-8")
 	default:
 		return apiError{Message: "internal error"}.
-			reply(statusOr(r.Status, http.StatusInternalServerError), correlation)
+			reply(cmp.Or(r.Status, http.StatusInternalServerError), correlation)
 	}
 }
 
 // statusMigration is HubSpot's own status for an account that is moving to
 // another data centre.
 const statusMigration = 477
-
-func statusOr(status, otherwise int) int {
-	if status == 0 {
-		return otherwise
-	}
-	return status
-}

@@ -3,7 +3,7 @@ package sandbox
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"slices"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// grantState is what has become of a grant.
 type grantState string
 
 const (
@@ -71,14 +70,6 @@ type accessToken struct {
 	expires time.Time
 }
 
-// tokenSet is what the token endpoint hands out.
-type tokenSet struct {
-	access, refresh string
-	grant           *grant
-	scopes          []string
-	lifetime        time.Duration
-}
-
 type grantKey struct {
 	clientID string
 	hubID    int64
@@ -89,15 +80,16 @@ type authority struct {
 	now          func() time.Time
 	codeLifetime time.Duration
 	baseLifetime time.Duration
-	keeper       keeper
+	logger       *slog.Logger
 
-	mu      sync.RWMutex
-	current map[grantKey]*grant // the installed grant of app and portal
-	all     []*grant            // every grant there ever was, in order
-	refresh map[string]*grant   // every refresh token ever issued
-	access  map[string]*accessToken
-	codes   map[string]*authCode
-	sweepAt int // number of tokens and codes at which the expired ones go
+	mu        sync.RWMutex
+	current   map[grantKey]*grant // the installed grant of app and portal
+	all       []*grant            // every grant there ever was, in order
+	refresh   map[string]*grant   // every refresh token ever issued
+	access    map[string]*accessToken
+	codes     map[string]*authCode
+	stateFile string // what is installed is kept there, unless it is empty
+	sweepAt   int    // number of tokens and codes at which the expired ones go
 
 	// The rest is set by faults.
 	deleted      map[int64]bool
@@ -113,7 +105,7 @@ func newAuthority(o Options) *authority {
 		current: make(map[grantKey]*grant), refresh: make(map[string]*grant),
 		access: make(map[string]*accessToken), codes: make(map[string]*authCode),
 		deleted: make(map[int64]bool), sweepAt: 4096,
-		keeper: keeper{file: o.StateFile, logger: o.Logger},
+		stateFile: o.StateFile, logger: o.Logger,
 	}
 }
 
@@ -139,21 +131,21 @@ func (a *authority) newCode(c authCode) string {
 }
 
 // exchange trades a code for tokens. The code is used up only by success.
-func (a *authority) exchange(app *App, code, redirectURI, verifier string) (tokenSet, *oauthError) {
+func (a *authority) exchange(app *App, code, redirectURI, verifier string) (tokenAnswer, *oauthError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c, ok := a.codes[code]
 	switch {
 	case !ok || c.app != app:
-		return tokenSet{}, errBadAuthCode
+		return tokenAnswer{}, errBadAuthCode
 	case !a.now().Before(c.expires):
-		return tokenSet{}, errExpiredAuthCode
+		return tokenAnswer{}, errExpiredAuthCode
 	case c.redirectURI != redirectURI:
-		return tokenSet{}, errMismatchRedirect
+		return tokenAnswer{}, errMismatchRedirect
 	case c.challenge != "" && s256(verifier) != c.challenge:
-		return tokenSet{}, errBadCodeVerifier
+		return tokenAnswer{}, errBadCodeVerifier
 	case a.deleted[c.portal.HubID]:
-		return tokenSet{}, errBadHub
+		return tokenAnswer{}, errBadHub
 	}
 	delete(a.codes, code)
 	g := a.install(c)
@@ -163,16 +155,13 @@ func (a *authority) exchange(app *App, code, redirectURI, verifier string) (toke
 // install makes the grant of a consent, or brings the existing one up to
 // date: the same app in the same portal keeps its refresh token.
 func (a *authority) install(c *authCode) *grant {
-	key := grantKey{c.app.ClientID, c.portal.HubID}
-	g, ok := a.current[key]
+	g, ok := a.current[grantKey{c.app.ClientID, c.portal.HubID}]
 	if !ok {
 		g = &grant{
 			id: "g_" + randomText(16), app: c.app, portal: c.portal,
 			state: grantActive, refresh: hubletToken(c.portal),
 		}
-		a.current[key] = g
-		a.all = append(a.all, g)
-		a.refresh[g.refresh] = g
+		a.add(g)
 	}
 	g.scopes = c.scopes
 	g.installs.Add(1)
@@ -180,35 +169,51 @@ func (a *authority) install(c *authCode) *grant {
 	return g
 }
 
-// issue makes an access token for a grant.
-func (a *authority) issue(g *grant) tokenSet {
+// add registers a new grant. The caller holds the lock.
+func (a *authority) add(g *grant) {
+	a.current[grantKey{g.app.ClientID, g.portal.HubID}] = g
+	a.all = append(a.all, g)
+	a.refresh[g.refresh] = g
+}
+
+// issue makes an access token for a grant. The caller holds the lock.
+func (a *authority) issue(g *grant) tokenAnswer {
+	answer := a.issueAccess(&accessToken{app: g.app, grant: g, scopes: g.scopes}, "access_token")
+	answer.grant, answer.HubID, answer.RefreshToken = g, g.portal.HubID, g.refresh
+	return answer
+}
+
+// issueAccess makes an access token. The caller holds the lock.
+func (a *authority) issueAccess(t *accessToken, use string) tokenAnswer {
 	a.sweep()
 	access := "C" + randomText(200)
-	a.access[access] = &accessToken{
-		app: g.app, grant: g, scopes: g.scopes, expires: a.now().Add(a.lifetime),
+	t.expires = a.now().Add(a.lifetime)
+	a.access[access] = t
+	return tokenAnswer{
+		TokenType: "bearer", AccessToken: access, Scopes: t.scopes,
+		ExpiresIn: int64(a.lifetime / time.Second), TokenUse: use,
 	}
-	return tokenSet{access: access, refresh: g.refresh, grant: g, scopes: g.scopes, lifetime: a.lifetime}
 }
 
 // refreshGrant trades a refresh token for a new access token. Older access
 // tokens stay valid.
-func (a *authority) refreshGrant(app *App, token string) (tokenSet, *oauthError) {
+func (a *authority) refreshGrant(app *App, token string) (tokenAnswer, *oauthError) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	g, ok := a.refresh[token]
 	if !ok || g.app != app {
-		return tokenSet{}, errBadRefreshToken
+		return tokenAnswer{}, errBadRefreshToken
 	}
 	if a.deleted[g.portal.HubID] {
 		g.refused.Add(1)
-		return tokenSet{}, errBadHub
+		return tokenAnswer{}, errBadHub
 	}
 	if g.state != grantActive || g.refresh != token {
 		g.refused.Add(1)
 		if a.revokeReused && g.state == grantActive {
 			a.end(g, grantRevoked)
 		}
-		return tokenSet{}, errBadRefreshToken
+		return tokenAnswer{}, errBadRefreshToken
 	}
 	if a.rotate {
 		g.refresh = hubletToken(g.portal)
@@ -219,14 +224,10 @@ func (a *authority) refreshGrant(app *App, token string) (tokenSet, *oauthError)
 	return a.issue(g), nil
 }
 
-// issueForApp makes a client-credentials token.
-func (a *authority) issueForApp(app *App, scopes []string) tokenSet {
+func (a *authority) issueForApp(app *App, scopes []string) tokenAnswer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sweep()
-	access := "C" + randomText(200)
-	a.access[access] = &accessToken{app: app, scopes: scopes, expires: a.now().Add(a.lifetime)}
-	return tokenSet{access: access, scopes: scopes, lifetime: a.lifetime}
+	return a.issueAccess(&accessToken{app: app, scopes: scopes}, "client_credentials")
 }
 
 // end takes a grant out of use. A later consent makes a new one.
@@ -308,13 +309,17 @@ func (a *authority) sweep() {
 	a.sweepAt = max(4096, 2*(len(a.access)+len(a.codes)))
 }
 
-// grants returns all grants that there ever were, and their states.
-func (a *authority) grants() ([]*grant, []grantState) {
+// grantStats describes all grants that there ever were.
+func (a *authority) grantStats() []GrantStats {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	states := make([]grantState, len(a.all))
+	out := make([]GrantStats, len(a.all))
 	for i, g := range a.all {
-		states[i] = g.state
+		out[i] = GrantStats{
+			Grant: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, Status: string(g.state),
+			Installs: g.installs.Load(), Refreshes: g.refreshes.Load(),
+			RefusedRefreshes: g.refused.Load(), MaxConcurrentRefreshes: g.maxInFlight.Load(),
+		}
 	}
-	return slices.Clone(a.all), states
+	return out
 }

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"maps"
 	"slices"
-	"time"
 )
 
 // Selector picks grants; each field that is set narrows it. Its zero value
@@ -21,11 +20,48 @@ func (s Selector) matches(g *grant) bool {
 		(s.HubID == 0 || s.HubID == g.portal.HubID)
 }
 
-// endMatching brings the grants that s picks into the state, unless they are
-// there or beyond it, and says how many.
-func (a *authority) endMatching(s Selector, state grantState) int {
+// apply does everything that a request to /_sandbox/faults asks for but the
+// rules.
+func (a *authority) apply(req FaultRequest) (done Affected) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if req.TokenLifetime != nil {
+		a.lifetime = req.lifetime
+	}
+	if req.RotateRefreshTokens != nil {
+		a.rotate = *req.RotateRefreshTokens
+	}
+	if req.RevokeOnReuse != nil {
+		a.revokeReused = *req.RevokeOnReuse
+	}
+	if req.DeletePortal != nil {
+		a.deleted[*req.DeletePortal] = true
+	}
+	if req.RestorePortal != nil {
+		delete(a.deleted, *req.RestorePortal)
+	}
+	if req.ExpireAccessTokens != nil {
+		done.AccessTokens = a.expireMatching(*req.ExpireAccessTokens)
+	}
+	if req.Revoke != nil {
+		done.Grants += a.endMatching(*req.Revoke, grantRevoked)
+	}
+	if req.Uninstall != nil {
+		done.Grants += a.endMatching(*req.Uninstall, grantUninstalled)
+	}
+	return done
+}
+
+// uninstall removes an app from an account.
+func (a *authority) uninstall(s Selector) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.endMatching(s, grantUninstalled)
+}
+
+// endMatching brings the grants that s picks into the state, unless they are
+// there or beyond it, and says how many. The caller holds the lock.
+func (a *authority) endMatching(s Selector, state grantState) int {
 	n := 0
 	for _, g := range a.all {
 		if s.matches(g) && g.state != state && g.state != grantUninstalled {
@@ -37,46 +73,16 @@ func (a *authority) endMatching(s Selector, state grantState) int {
 }
 
 // expireMatching expires the access tokens of the grants that s picks, now,
-// and says how many.
+// and says how many. The caller holds the lock.
 func (a *authority) expireMatching(s Selector) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	now, n := a.now(), 0
 	for _, t := range a.access {
-		if t.grant == nil || !s.matches(t.grant) || !now.Before(t.expires) {
-			continue
+		if t.grant != nil && s.matches(t.grant) && now.Before(t.expires) {
+			t.expires = now
+			n++
 		}
-		t.expires = now
-		n++
 	}
 	return n
-}
-
-func (a *authority) setLifetime(d time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.lifetime = d
-}
-
-func (a *authority) setRotation(rotate, revokeReused *bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if rotate != nil {
-		a.rotate = *rotate
-	}
-	if revokeReused != nil {
-		a.revokeReused = *revokeReused
-	}
-}
-
-func (a *authority) setDeleted(hubID int64, deleted bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if deleted {
-		a.deleted[hubID] = true
-		return
-	}
-	delete(a.deleted, hubID)
 }
 
 func (a *authority) clearFaults() {

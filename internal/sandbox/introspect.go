@@ -1,31 +1,35 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
-	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
 
+// tokenInfo is what every answer about a token says.
+type tokenInfo struct {
+	Token     string   `json:"token,omitempty"`
+	HubID     int64    `json:"hub_id,omitempty"`
+	UserID    int64    `json:"user_id,omitempty"`
+	User      string   `json:"user,omitempty"`
+	HubDomain string   `json:"hub_domain,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
+}
+
 // introspection is the answer of the dated introspection endpoint.
 type introspection struct {
-	Active              bool         `json:"active"`
-	Token               string       `json:"token,omitempty"`
-	HubID               int64        `json:"hub_id,omitempty"`
-	UserID              int64        `json:"user_id,omitempty"`
+	Active bool `json:"active"`
+	tokenInfo
 	ClientID            string       `json:"client_id,omitempty"`
 	AppID               int64        `json:"app_id,omitempty"`
-	User                string       `json:"user,omitempty"`
-	HubDomain           string       `json:"hub_domain,omitempty"`
-	Scopes              []string     `json:"scopes,omitempty"`
 	Signed              *signedToken `json:"signed_access_token,omitempty"`
 	ExpiresIn           int64        `json:"expires_in,omitempty"`
 	PrivateDistribution *bool        `json:"is_private_distribution,omitempty"`
 	TokenUse            string       `json:"token_use,omitempty"`
-	TokenType           string       `json:"token_type,omitempty"`
 }
 
 // signedToken is HubSpot's internal form of the token. Nobody outside of
@@ -77,20 +81,11 @@ func (w *world) tokenForm(r *http.Request) (*App, string, *oauthError) {
 	if problem != nil {
 		return nil, "", problem
 	}
-	token := firstOf(form, "token", "refresh_token", "access_token")
+	token := cmp.Or(form.Get("token"), form.Get("refresh_token"), form.Get("access_token"))
 	if token == "" {
 		return nil, "", errMissingTokenParam
 	}
 	return app, token, nil
-}
-
-func firstOf(form url.Values, names ...string) string {
-	for _, name := range names {
-		if v := form.Get(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // describeAccess describes a live access token of a portal.
@@ -120,9 +115,11 @@ func (w *world) describeRefresh(token string) (introspection, bool) {
 
 func describeGrant(g *grant, scopes []string) introspection {
 	return introspection{
-		Active: true, HubID: g.portal.HubID, UserID: g.portal.UserID,
-		ClientID: g.app.ClientID, AppID: g.app.AppID, User: g.portal.User, HubDomain: g.portal.HubDomain,
-		Scopes: scopes, TokenType: "Bearer",
+		Active: true, ClientID: g.app.ClientID, AppID: g.app.AppID,
+		tokenInfo: tokenInfo{
+			HubID: g.portal.HubID, UserID: g.portal.UserID, User: g.portal.User, HubDomain: g.portal.HubDomain,
+			Scopes: scopes, TokenType: "Bearer",
+		},
 	}
 }
 
@@ -153,22 +150,17 @@ func (w *world) revoke(r *http.Request) reply {
 
 func (w *world) revokeGrant(r *http.Request, app *App, token string) bool {
 	g := w.auth.revokeToken(app, token)
-	if g == nil {
-		return false
+	if g != nil {
+		w.grantEvent(r, g, "grant revoked")
 	}
-	n := noted(r)
-	n.hubID, n.grant = g.portal.HubID, g.id
-	w.event(r.Context(), "grant revoked",
-		slog.String("client_id", app.ClientID), slog.Int64("hub_id", g.portal.HubID), slog.String("grant", g.id))
-	return true
+	return g != nil
 }
 
 // uninstall removes the app from the account of the token, as the user could
 // under Connected apps.
 func (w *world) uninstall(c *call) reply {
 	g := c.token.grant
-	w.auth.endMatching(Selector{ClientID: g.app.ClientID, HubID: g.portal.HubID}, grantUninstalled)
-	w.event(c.Context(), "app uninstalled",
-		slog.String("client_id", g.app.ClientID), slog.Int64("hub_id", g.portal.HubID), slog.String("grant", g.id))
+	w.auth.uninstall(Selector{ClientID: g.app.ClientID, HubID: g.portal.HubID})
+	w.grantEvent(c.Request, g, "app uninstalled")
 	return reply{status: http.StatusNoContent}
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 )
 
-// keptGrant is a grant in the state file.
 type keptGrant struct {
 	ID           string   `json:"id"`
 	ClientID     string   `json:"client_id"`
@@ -19,16 +18,8 @@ type keptGrant struct {
 	RefreshToken string   `json:"refresh_token"`
 }
 
-// keptState is the content of the state file.
 type keptState struct {
 	Grants []keptGrant `json:"grants"`
-}
-
-// keeper writes the installed grants to the state file. The zero value keeps
-// nothing.
-type keeper struct {
-	file   string
-	logger *slog.Logger
 }
 
 // loadState reads a state file. One that is not there is empty.
@@ -48,17 +39,6 @@ func loadState(file string) (keptState, error) {
 		return state, fmt.Errorf("reading StateFile %s: %w; remove the file to start without installs", file, err)
 	}
 	return state, nil
-}
-
-// save replaces the file. That it could not is logged and nothing more: the
-// sandbox goes on in memory.
-func (k keeper) save(state keptState) {
-	if k.file == "" {
-		return
-	}
-	if err := replaceFile(k.file, state); err != nil {
-		k.logger.Warn("sandbox: installs will be lost when it stops", slog.Any("error", err))
-	}
 }
 
 func replaceFile(file string, state keptState) error {
@@ -85,9 +65,13 @@ func replaceFile(file string, state keptState) error {
 	return nil
 }
 
-// keep saves the grants that are installed. The caller holds the lock, so
+// keep saves the grants that are installed. That it could not is logged and
+// nothing more: the sandbox goes on in memory. The caller holds the lock, so
 // that the newest state is the one that stays.
 func (a *authority) keep() {
+	if a.stateFile == "" {
+		return
+	}
 	state := keptState{Grants: []keptGrant{}}
 	for _, g := range a.all {
 		if g.state != grantActive {
@@ -97,7 +81,9 @@ func (a *authority) keep() {
 			ID: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, Scopes: g.scopes, RefreshToken: g.refresh,
 		})
 	}
-	a.keeper.save(state)
+	if err := replaceFile(a.stateFile, state); err != nil {
+		a.logger.Warn("sandbox: installs will be lost when it stops", slog.Any("error", err))
+	}
 }
 
 // retire ends the keeping, for a world that has been thrown away but still
@@ -105,7 +91,7 @@ func (a *authority) keep() {
 func (a *authority) retire() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.keeper = keeper{}
+	a.stateFile = ""
 }
 
 // restore brings kept grants back. Those of apps and portals that there are
@@ -116,17 +102,9 @@ func (w *world) restore(state keptState) {
 		if app == nil || portal == nil || kept.RefreshToken == "" {
 			continue
 		}
-		w.auth.restore(&grant{
+		w.auth.add(&grant{
 			id: kept.ID, app: app, portal: portal.Portal,
 			state: grantActive, scopes: kept.Scopes, refresh: kept.RefreshToken,
 		})
 	}
-}
-
-func (a *authority) restore(g *grant) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.current[grantKey{g.app.ClientID, g.portal.HubID}] = g
-	a.all = append(a.all, g)
-	a.refresh[g.refresh] = g
 }

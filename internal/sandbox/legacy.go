@@ -1,34 +1,20 @@
 package sandbox
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // legacyAccessInfo is what GET /oauth/v1/access-tokens/{token} answers.
 type legacyAccessInfo struct {
-	Token               string       `json:"token"`
-	User                string       `json:"user"`
-	HubDomain           string       `json:"hub_domain"`
-	Scopes              []string     `json:"scopes"`
+	tokenInfo
 	Signed              *signedToken `json:"signed_access_token"`
-	HubID               int64        `json:"hub_id"`
 	AppID               int64        `json:"app_id"`
 	ExpiresIn           int64        `json:"expires_in"`
-	UserID              int64        `json:"user_id"`
-	TokenType           string       `json:"token_type"`
 	PrivateDistribution bool         `json:"is_private_distribution"`
 }
 
 // legacyRefreshInfo is what GET /oauth/v1/refresh-tokens/{token} answers.
 type legacyRefreshInfo struct {
-	Token     string   `json:"token"`
-	ClientID  string   `json:"client_id"`
-	User      string   `json:"user"`
-	HubDomain string   `json:"hub_domain"`
-	HubID     int64    `json:"hub_id"`
-	UserID    int64    `json:"user_id"`
-	Scopes    []string `json:"scopes"`
-	TokenType string   `json:"token_type"`
+	tokenInfo
+	ClientID string `json:"client_id"`
 }
 
 // accessTokenInfo needs no credentials, like HubSpot's.
@@ -37,9 +23,9 @@ func (w *world) accessTokenInfo(r *http.Request) reply {
 	if !ok {
 		return notFound(newCorrelationID())
 	}
+	info.TokenType = "access"
 	return oauthReply(http.StatusOK, legacyAccessInfo{
-		Token: info.Token, User: info.User, HubDomain: info.HubDomain, Scopes: info.Scopes, Signed: info.Signed,
-		HubID: info.HubID, AppID: info.AppID, ExpiresIn: info.ExpiresIn, UserID: info.UserID, TokenType: "access",
+		tokenInfo: info.tokenInfo, Signed: info.Signed, AppID: info.AppID, ExpiresIn: info.ExpiresIn,
 	})
 }
 
@@ -48,10 +34,8 @@ func (w *world) refreshTokenInfo(r *http.Request) reply {
 	if !ok {
 		return notFound(newCorrelationID())
 	}
-	return oauthReply(http.StatusOK, legacyRefreshInfo{
-		Token: info.Token, ClientID: info.ClientID, User: info.User, HubDomain: info.HubDomain,
-		HubID: info.HubID, UserID: info.UserID, Scopes: info.Scopes, TokenType: "refresh",
-	})
+	info.TokenType = "refresh"
+	return oauthReply(http.StatusOK, legacyRefreshInfo{tokenInfo: info.tokenInfo, ClientID: info.ClientID})
 }
 
 func (w *world) deleteRefreshToken(r *http.Request) reply {

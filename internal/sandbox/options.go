@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -27,13 +28,6 @@ const (
 	// DemoLimitedHubID is in the EU data centre and lacks the deal scopes,
 	// as an account without the paid product would.
 	DemoLimitedHubID int64 = 145700002
-)
-
-// Defaults of [Options].
-const (
-	defaultTokenLifetime    = 30 * time.Minute
-	defaultAuthCodeLifetime = 5 * time.Minute
-	defaultContacts         = 300
 )
 
 // App is a HubSpot app that the sandbox knows: what one would have entered
@@ -172,24 +166,14 @@ func (o Options) withDefaults() (Options, error) {
 		o.Portals = DemoPortals()
 	}
 	o.Apps, o.Portals = slices.Clone(o.Apps), slices.Clone(o.Portals)
-	if o.Quota == (Quota{}) {
-		o.Quota = Quota{Requests: 110, Interval: 10 * time.Second}
-	}
-	if o.SearchQuota == (Quota{}) {
-		o.SearchQuota = Quota{Requests: 5, Interval: time.Second}
-	}
-	if o.TokenLifetime == 0 {
-		o.TokenLifetime = defaultTokenLifetime
-	}
-	if o.AuthCodeLifetime == 0 {
-		o.AuthCodeLifetime = defaultAuthCodeLifetime
-	}
+	o.Quota = cmp.Or(o.Quota, Quota{Requests: 110, Interval: 10 * time.Second})
+	o.SearchQuota = cmp.Or(o.SearchQuota, Quota{Requests: 5, Interval: time.Second})
+	o.TokenLifetime = cmp.Or(o.TokenLifetime, 30*time.Minute)
+	o.AuthCodeLifetime = cmp.Or(o.AuthCodeLifetime, 5*time.Minute)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o, o.check()
 }
 
@@ -239,9 +223,7 @@ func checkApps(apps []App) error {
 				return fmt.Errorf("Apps[%d].RedirectURIs: %q: %w", i, uri, err)
 			}
 		}
-		if app.AppID == 0 {
-			app.AppID = derivedNumber(app.ClientID)
-		}
+		app.AppID = cmp.Or(app.AppID, derivedNumber(app.ClientID))
 	}
 	return nil
 }
@@ -279,24 +261,11 @@ func checkPortals(portals []Portal) error {
 			return fmt.Errorf("Portals[%d].HubID: %d is there twice", i, p.HubID)
 		}
 		seen[p.HubID] = true
-		if p.HubDomain == "" {
-			p.HubDomain = fmt.Sprintf("hub-%d.example.com", p.HubID)
-		}
-		if p.User == "" {
-			p.User = "admin@" + p.HubDomain
-		}
-		if p.UserID == 0 {
-			p.UserID = derivedNumber(p.User)
-		}
-		if p.Hublet == "" {
-			p.Hublet = "na1"
-		}
-		switch {
-		case p.Contacts == 0:
-			p.Contacts = defaultContacts
-		case p.Contacts < 0:
-			p.Contacts = 0
-		}
+		p.HubDomain = cmp.Or(p.HubDomain, fmt.Sprintf("hub-%d.example.com", p.HubID))
+		p.User = cmp.Or(p.User, "admin@"+p.HubDomain)
+		p.UserID = cmp.Or(p.UserID, derivedNumber(p.User))
+		p.Hublet = cmp.Or(p.Hublet, "na1")
+		p.Contacts = max(0, cmp.Or(p.Contacts, 300))
 	}
 	return nil
 }
@@ -308,5 +277,4 @@ func derivedNumber(s string) int64 {
 	return int64(h.Sum32()>>1) | 1
 }
 
-// lacks reports whether the account does not have the scope.
 func (p *Portal) lacks(scope string) bool { return slices.Contains(p.LacksScopes, scope) }

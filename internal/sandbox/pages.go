@@ -5,47 +5,35 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
 )
 
-//go:embed pages/*.html pages/style.css
+//go:embed pages/*.html
 var pageFiles embed.FS
 
-// pages are the sandbox's HTML pages. They load nothing and run no scripts.
-type pages struct {
-	templates *template.Template
-	style     template.CSS
-	policy    string
+//go:embed pages/style.css
+var pageStyle string
+
+var (
+	pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{"join": strings.Join}).ParseFS(pageFiles, "pages/*.html"))
+	// pagePolicy: pages load nothing and run no scripts. There is no
+	// form-action: browsers apply it to the redirects that answer a form as
+	// well, and consent ends with one to the app.
+	pagePolicy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-" + digestOf(pageStyle) + "'"
+)
+
+func digestOf(text string) string {
+	digest := sha256.Sum256([]byte(text))
+	return base64.StdEncoding.EncodeToString(digest[:])
 }
 
-func loadPages() (*pages, error) {
-	style, err := pageFiles.ReadFile("pages/style.css")
-	if err != nil {
-		return nil, fmt.Errorf("reading the style sheet: %w", err)
-	}
-	templates, err := template.New("").Funcs(template.FuncMap{"join": strings.Join}).ParseFS(pageFiles, "pages/*.html")
-	if err != nil {
-		return nil, fmt.Errorf("parsing the templates: %w", err)
-	}
-	digest := sha256.Sum256(style)
-	return &pages{
-		templates: templates,
-		style:     template.CSS(style), // our own file
-		// There is no form-action: browsers apply it to the redirects that
-		// answer a form as well, and consent ends with one to the app.
-		policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src 'sha256-" +
-			base64.StdEncoding.EncodeToString(digest[:]) + "'",
-	}, nil
-}
-
-// render makes a page; data is what its content template shows.
-func (p *pages) render(status int, name, title string, data any) reply {
+// renderPage makes a page of one of the templates; data is what it shows.
+func renderPage(status int, name, title string, data any) reply {
 	var buf bytes.Buffer
-	err := p.templates.ExecuteTemplate(&buf, name, map[string]any{
-		"Style": p.style, "Title": title, "Data": data,
+	err := pageTemplates.ExecuteTemplate(&buf, name, map[string]any{
+		"Style": template.CSS(pageStyle), "Title": title, "Data": data,
 	})
 	if err != nil {
 		// A template that does not fit its data: a bug that any test finds.
@@ -53,14 +41,13 @@ func (p *pages) render(status int, name, title string, data any) reply {
 	}
 	return reply{status: status, body: buf.Bytes()}.
 		with("Content-Type", "text/html; charset=utf-8").
-		with("Content-Security-Policy", p.policy).
+		with("Content-Security-Policy", pagePolicy).
 		with("Cache-Control", "no-store").
 		with("Referrer-Policy", "same-origin").
 		with("X-Content-Type-Options", "nosniff").
 		with("X-Frame-Options", "DENY")
 }
 
-// indexData is what the start page shows.
 type indexData struct {
 	Base    string
 	Apps    []indexApp
@@ -76,13 +63,16 @@ type indexApp struct {
 	RedirectURI string
 }
 
-// index explains the sandbox.
-func (w *world) index(r *http.Request) reply {
-	scheme := "http"
+// siteOf is the scheme and host that a request came to.
+func siteOf(r *http.Request) string {
 	if r.TLS != nil {
-		scheme = "https"
+		return "https://" + r.Host
 	}
-	data := indexData{Base: scheme + "://" + r.Host, Portals: w.opts.Portals}
+	return "http://" + r.Host
+}
+
+func (w *world) index(r *http.Request) reply {
+	data := indexData{Base: siteOf(r), Portals: w.opts.Portals}
 	for _, app := range w.opts.Apps {
 		shown := indexApp{App: app, RedirectURI: "http://localhost:3000/callback"}
 		if app.ClientID == DemoClientID && app.secretMatches(DemoClientSecret) {
@@ -93,5 +83,5 @@ func (w *world) index(r *http.Request) reply {
 		}
 		data.Apps = append(data.Apps, shown)
 	}
-	return w.pages.render(http.StatusOK, "index.html", "HubSpot sandbox", data)
+	return renderPage(http.StatusOK, "index.html", "HubSpot sandbox", data)
 }

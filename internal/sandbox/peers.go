@@ -42,22 +42,11 @@ func isLoopbackHost(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// crossOrigin reports whether a browser sends a state-changing request on
-// behalf of another site.
-func (s *Sandbox) crossOrigin(r *http.Request) bool { return s.origins.Check(r) != nil }
-
-// crossSiteNavigation reports whether a browser was sent here by a page of
-// another site; another port of localhost is the same site.
-func crossSiteNavigation(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Site") == "cross-site"
-}
-
 func isLocalhost(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// stripPort returns the host of a Host header.
 func stripPort(hostport string) string {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

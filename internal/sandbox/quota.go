@@ -17,83 +17,46 @@ const (
 	policySearch   = "SEARCH"
 )
 
-// window is a rolling limit of one key: the times of the last accepted
-// requests, in a ring.
-type window struct {
-	mu    sync.Mutex
-	times []time.Time
-	start int // index of the oldest
-	used  int
-}
-
-// take accepts a request if the limit allows. Refused requests do not count:
-// HubSpot did not process them. It returns what is left in the window.
-func (wd *window) take(now time.Time, interval time.Duration) (remaining int, ok bool) {
-	wd.mu.Lock()
-	defer wd.mu.Unlock()
-	for wd.used > 0 && now.Sub(wd.times[wd.start]) >= interval {
-		wd.start = (wd.start + 1) % len(wd.times)
-		wd.used--
-	}
-	if wd.used == len(wd.times) {
-		return 0, false
-	}
-	wd.times[(wd.start+wd.used)%len(wd.times)] = now
-	wd.used++
-	return len(wd.times) - wd.used, true
-}
-
-// limiter applies one kind of quota to all its keys.
+// limiter applies one kind of quota, a rolling limit, to all its keys.
 type limiter struct {
-	name  string // in statistics
 	quota Quota
 	now   func() time.Time
-	// announced limiters send HubSpot's rate-limit headers; search does not.
-	announced bool
+	// search is set for the search quota, which is per portal and announces
+	// itself in no header.
+	search bool
 
-	mu      sync.Mutex
-	windows map[grantKey]*window
+	mu       sync.Mutex
+	accepted map[grantKey][]time.Time // the requests of the last interval
 }
 
-// quotas are the two limits that HubSpot applies to an OAuth app.
-type quotas struct {
-	burst  *limiter
-	search *limiter
-}
-
-func newQuotas(o Options) *quotas {
-	return &quotas{
-		burst: &limiter{
-			name: "burst", quota: o.Quota, now: o.Now, announced: true,
-			windows: make(map[grantKey]*window),
-		},
-		search: &limiter{
-			name: "search", quota: o.SearchQuota, now: o.Now,
-			windows: make(map[grantKey]*window),
-		},
-	}
+func newLimiter(quota Quota, now func() time.Time, search bool) *limiter {
+	return &limiter{quota: quota, now: now, search: search, accepted: make(map[grantKey][]time.Time)}
 }
 
 // take counts a call against the quota of its app and portal, or, for
-// search, of its portal.
+// search, of its portal, and returns what is left. Refused calls do not count:
+// HubSpot did not process them.
 func (l *limiter) take(c *call) (remaining int, ok bool) {
 	key := grantKey{hubID: c.hubID()}
-	if l.announced {
+	if !l.search {
 		key.clientID = c.token.app.ClientID
 	}
 	l.mu.Lock()
-	wd, found := l.windows[key]
-	if !found {
-		wd = &window{times: make([]time.Time, l.quota.Requests)}
-		l.windows[key] = wd
+	defer l.mu.Unlock()
+	times, now := l.accepted[key], l.now()
+	for len(times) > 0 && now.Sub(times[0]) >= l.quota.Interval {
+		times = times[1:]
 	}
-	l.mu.Unlock()
-	return wd.take(l.now(), l.quota.Interval)
+	if ok = len(times) < l.quota.Requests; ok {
+		times = append(times, now)
+	}
+	l.accepted[key] = times
+	return l.quota.Requests - len(times), ok
 }
 
 // headers adds what HubSpot tells of the quota.
 func (l *limiter) headers(p reply, remaining int) reply {
-	if !l.announced {
+	if l.search {
 		return p
 	}
 	return p.with("X-HubSpot-RateLimit-Max", strconv.Itoa(l.quota.Requests)).
@@ -101,23 +64,20 @@ func (l *limiter) headers(p reply, remaining int) reply {
 		with("X-HubSpot-RateLimit-Interval-Milliseconds", strconv.FormatInt(l.quota.Interval.Milliseconds(), 10))
 }
 
-// refuse is the 429 of the limiter.
 func (l *limiter) refuse(c *call) reply {
-	if l.announced {
-		return rateLimited(c, policyRolling)
+	if l.search {
+		return rateLimited(c, policySearch)
 	}
-	return rateLimited(c, policySearch)
+	return rateLimited(c, policyRolling)
 }
 
-// rateLimitBody is the 429 body with a policy.
-type rateLimitBody struct {
-	Status        string `json:"status"`
-	Message       string `json:"message"`
-	ErrorType     string `json:"errorType,omitempty"`
-	CorrelationID string `json:"correlationId,omitempty"`
-	PolicyName    string `json:"policyName,omitempty"`
-	GroupName     string `json:"groupName,omitempty"`
-	Category      string `json:"category,omitempty"`
+// beyond counts a call that arrived when the quota was used up.
+func (l *limiter) beyond(p *PortalStats) {
+	if l.search {
+		p.BeyondSearch++
+		return
+	}
+	p.BeyondBurst++
 }
 
 // rateLimited makes the 429 of a policy. Search has a shape of its own,
@@ -130,11 +90,11 @@ func rateLimited(c *call, policy string) reply {
 	}
 	limit, ok := limits[policy]
 	if !ok {
-		return jsonReply(http.StatusTooManyRequests, rateLimitBody{
+		return jsonReply(http.StatusTooManyRequests, apiError{
 			Status: "error", Message: "You have reached your secondly limit.", Category: "RATE_LIMITS",
 		})
 	}
-	return jsonReply(http.StatusTooManyRequests, rateLimitBody{
+	return jsonReply(http.StatusTooManyRequests, apiError{
 		Status: "error", Message: "You have reached your " + limit.words + " limit.",
 		ErrorType: "RATE_LIMIT", CorrelationID: c.correlation, PolicyName: policy,
 		GroupName: fmt.Sprintf("publicapi:public_app-api-calls-%s:%d:%d", limit.group, c.token.app.AppID, c.hubID()),

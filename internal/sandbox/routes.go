@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -11,17 +12,36 @@ type handler func(r *http.Request) reply
 // methods are the handlers of one path.
 type methods map[string]handler
 
+// serve runs the handler for the method.
+func (m methods) serve(r *http.Request) reply {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if h, ok := m[method]; ok {
+		return h(r)
+	}
+	allowed := slices.DeleteFunc([]string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete},
+		func(method string) bool { return m[method] == nil })
+	return apiError{Message: "HTTP 405 Method Not Allowed"}.
+		reply(http.StatusMethodNotAllowed, newCorrelationID()).with("Allow", strings.Join(allowed, ", "))
+}
+
 // routes lists every path. A path's text is also its name in the statistics.
 func (w *world) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	handle := func(pattern string, m methods) {
-		mux.HandleFunc(pattern, w.endpoint(strings.TrimSuffix(pattern, "{$}"), m))
+		mux.HandleFunc(pattern, w.endpoint(strings.TrimSuffix(pattern, "{$}"), m.serve))
 	}
 	w.routeOAuth(handle)
 	w.routeCRM(handle)
 	w.routeControl(handle)
-	mux.HandleFunc("/", w.endpoint("(unknown path)", nil))
+	mux.HandleFunc("/", w.unknownPath)
 	return mux
+}
+
+func (w *world) unknownPath(rw http.ResponseWriter, r *http.Request) {
+	w.endpoint("(unknown path)", func(*http.Request) reply { return notFound(newCorrelationID()) })(rw, r)
 }
 
 func (w *world) routeOAuth(handle func(string, methods)) {
@@ -41,25 +61,27 @@ func (w *world) routeOAuth(handle func(string, methods)) {
 
 func (w *world) routeCRM(handle func(string, methods)) {
 	handle("/appinstalls/{version}/external-install", methods{
-		http.MethodDelete: w.api(anyScope("oauth"), w.uninstall),
+		http.MethodDelete: w.api(anyScope("oauth"), w.burst, w.uninstall),
 	})
-	handle("/account-info/{version}/details", methods{http.MethodGet: w.api(anyScope("oauth"), w.accountDetails)})
+	handle("/account-info/{version}/details", methods{http.MethodGet: w.api(anyScope("oauth"), w.burst, w.accountDetails)})
+	read := func(h apiHandler) handler { return w.api(readScope, w.burst, h) }
+	write := func(h apiHandler) handler { return w.api(writeScope, w.burst, h) }
 	for _, prefix := range []string{"/crm/objects/{version}/{type}", "/crm/v3/objects/{type}"} {
 		handle(prefix, methods{
-			http.MethodGet:  w.api(readScope, w.listObjects),
-			http.MethodPost: w.api(writeScope, w.createObject),
+			http.MethodGet:  read(onTable((*call).listObjects)),
+			http.MethodPost: write(onTable((*call).createObject)),
 		})
 		handle(prefix+"/{id}", methods{
-			http.MethodGet:    w.api(readScope, w.getObject),
-			http.MethodPatch:  w.api(writeScope, w.updateObject),
-			http.MethodDelete: w.api(writeScope, w.archiveObject),
+			http.MethodGet:    read(onTable((*call).getObject)),
+			http.MethodPatch:  write(onTable((*call).updateObject)),
+			http.MethodDelete: write(onTable((*call).archiveObject)),
 		})
-		handle(prefix+"/search", methods{http.MethodPost: w.searchAPI(readScope, w.searchObjects)})
-		handle(prefix+"/batch/read", methods{http.MethodPost: w.api(readScope, w.batchRead)})
-		handle(prefix+"/batch/create", methods{http.MethodPost: w.api(writeScope, w.batchCreate)})
-		handle(prefix+"/batch/update", methods{http.MethodPost: w.api(writeScope, w.batchUpdate)})
-		handle(prefix+"/batch/upsert", methods{http.MethodPost: w.api(writeScope, w.batchUpsert)})
-		handle(prefix+"/batch/archive", methods{http.MethodPost: w.api(writeScope, w.batchArchive)})
+		handle(prefix+"/search", methods{http.MethodPost: w.api(readScope, w.search, onTable((*call).searchObjects))})
+		handle(prefix+"/batch/read", methods{http.MethodPost: read(batch((*call).batchRead))})
+		handle(prefix+"/batch/create", methods{http.MethodPost: write(batch((*call).batchCreate))})
+		handle(prefix+"/batch/update", methods{http.MethodPost: write(batch((*call).batchUpdate))})
+		handle(prefix+"/batch/upsert", methods{http.MethodPost: write(batch((*call).batchUpsert))})
+		handle(prefix+"/batch/archive", methods{http.MethodPost: write(batch((*call).batchArchive))})
 	}
 }
 

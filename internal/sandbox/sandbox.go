@@ -3,14 +3,14 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxBody bounds what is read of a request body.
@@ -19,8 +19,8 @@ const maxBody = 32 << 20
 // Sandbox is a fake HubSpot: an [http.Handler] for the root of a site. Make
 // one with [New]; it may be used concurrently.
 type Sandbox struct {
-	opts    Options
-	pages   *pages
+	opts Options
+	// origins refuses what a browser sends on behalf of another site.
 	origins *http.CrossOriginProtection
 	formKey []byte
 	world   atomic.Pointer[world]
@@ -34,18 +34,8 @@ func New(opts Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checking sandbox options: %w", err)
 	}
-	pages, err := loadPages()
-	if err != nil {
-		return nil, fmt.Errorf("loading sandbox pages: %w", err)
-	}
-	s := &Sandbox{
-		opts: opts, pages: pages,
-		origins: http.NewCrossOriginProtection(),
-		formKey: make([]byte, 32),
-	}
-	if _, err := rand.Read(s.formKey); err != nil {
-		return nil, fmt.Errorf("making the form key: %w", err)
-	}
+	s := &Sandbox{opts: opts, origins: http.NewCrossOriginProtection(), formKey: make([]byte, 32)}
+	rand.Read(s.formKey) // never fails
 	kept, err := loadState(opts.StateFile)
 	if err != nil {
 		return nil, err
@@ -86,16 +76,18 @@ type world struct {
 	apps    map[string]*App
 	portals map[int64]*portal
 	auth    *authority
-	quotas  *quotas
+	burst   *limiter
+	search  *limiter
 	faults  *faults
 	stats   *stats
 	mux     *http.ServeMux
 }
 
-// portal is an account with its data.
+// portal is an account with its data, which is seeded when it is first used.
 type portal struct {
 	*Portal
-	data *crm
+	now    func() time.Time
+	tables func() map[string]*table
 }
 
 func newWorld(s *Sandbox) *world {
@@ -104,8 +96,9 @@ func newWorld(s *Sandbox) *world {
 		apps:    make(map[string]*App, len(s.opts.Apps)),
 		portals: make(map[int64]*portal, len(s.opts.Portals)),
 		auth:    newAuthority(s.opts),
-		quotas:  newQuotas(s.opts),
-		faults:  newFaults(),
+		burst:   newLimiter(s.opts.Quota, s.opts.Now, false),
+		search:  newLimiter(s.opts.SearchQuota, s.opts.Now, true),
+		faults:  new(faults),
 		stats:   newStats(),
 	}
 	for i := range s.opts.Apps {
@@ -114,7 +107,8 @@ func newWorld(s *Sandbox) *world {
 	schema := newSchema(s.opts.CustomProperties)
 	for i := range s.opts.Portals {
 		p := &s.opts.Portals[i]
-		w.portals[p.HubID] = &portal{Portal: p, data: newCRM(p, schema, s.opts.Now)}
+		tables := sync.OnceValue(func() map[string]*table { return seed(p, schema) })
+		w.portals[p.HubID] = &portal{Portal: p, now: s.opts.Now, tables: tables}
 	}
 	w.mux = w.routes()
 	return w
@@ -125,19 +119,18 @@ func newWorld(s *Sandbox) *world {
 func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	escaped := r.URL.EscapedPath()
 	if escaped == echoPath || strings.HasPrefix(escaped, echoPath+"/") {
-		w.endpoint(echoPath, nil)(rw, r)
+		w.endpoint(echoPath, w.echo)(rw, r)
 		return
 	}
 	if clean := path.Clean(escaped); clean != escaped && clean+"/" != escaped {
-		w.endpoint("(unknown path)", nil)(rw, r)
+		w.unknownPath(rw, r)
 		return
 	}
 	w.mux.ServeHTTP(rw, r)
 }
 
-// endpoint runs the handler for the method and writes, counts and logs its
-// reply. With no methods, the path is unknown; the echo answers any method.
-func (w *world) endpoint(name string, m methods) http.HandlerFunc {
+// endpoint runs a handler and writes, counts and logs its reply.
+func (w *world) endpoint(name string, h handler) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(withNotes(r.Context()))
 		label := methodLabel(r.Method) + " " + name
@@ -147,27 +140,10 @@ func (w *world) endpoint(name string, m methods) http.HandlerFunc {
 			w.logRequest(r, label, status)
 		}()
 		r.Body = http.MaxBytesReader(rw, r.Body, maxBody)
-		answer := w.choose(name, m, r)(r)
+		answer := h(r)
 		status = answer.status
 		answer.send(rw)
 	}
-}
-
-func (w *world) choose(name string, m methods, r *http.Request) handler {
-	if name == echoPath {
-		return w.echo
-	}
-	if len(m) == 0 {
-		return func(*http.Request) reply { return notFound(newCorrelationID()) }
-	}
-	method := r.Method
-	if method == http.MethodHead {
-		method = http.MethodGet
-	}
-	if h, ok := m[method]; ok {
-		return h
-	}
-	return func(*http.Request) reply { return methodNotAllowed(newCorrelationID(), m.allow()) }
 }
 
 // methodLabel keeps made-up methods from growing the statistics.
@@ -178,19 +154,6 @@ func methodLabel(method string) string {
 		return method
 	}
 	return "(other)"
-}
-
-// allow is the value of the Allow header.
-func (m methods) allow() string {
-	names := make([]string, 0, len(m))
-	for _, method := range []string{
-		http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete,
-	} {
-		if _, ok := m[method]; ok {
-			names = append(names, method)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // notes are what a handler learns about a request for the log line. They
@@ -207,7 +170,6 @@ func withNotes(ctx context.Context) context.Context {
 	return context.WithValue(ctx, notesKey{}, new(notes))
 }
 
-// noted returns the request's notes.
 func noted(r *http.Request) *notes { return r.Context().Value(notesKey{}).(*notes) }
 
 // logRequest logs the route's name and never the URL: v1 URLs hold tokens,
@@ -222,16 +184,15 @@ func (w *world) logRequest(r *http.Request, label string, status int) {
 		slog.String("client_id", n.clientID), slog.Int64("hub_id", n.hubID), slog.String("grant", n.grant))
 }
 
+// grantEvent logs something that a request did to a grant, and notes the grant.
+func (w *world) grantEvent(r *http.Request, g *grant, what string) {
+	n := noted(r)
+	n.hubID, n.grant = g.portal.HubID, g.id
+	w.event(r.Context(), what,
+		slog.String("client_id", g.app.ClientID), slog.Int64("hub_id", g.portal.HubID), slog.String("grant", g.id))
+}
+
 // event logs something that happened to a grant or to the sandbox.
 func (w *world) event(ctx context.Context, what string, attrs ...slog.Attr) {
 	w.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "sandbox: "+what, attrs...)
-}
-
-// parseHubID reads a hub id in a path, query or form.
-func parseHubID(s string) (int64, error) {
-	id, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || id <= 0 {
-		return 0, errors.New("a hub id is a positive number")
-	}
-	return id, nil
 }

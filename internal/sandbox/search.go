@@ -20,7 +20,6 @@ const (
 	maxFilters         = 18
 )
 
-// searchBody is the body of a search.
 type searchBody struct {
 	Query        string            `json:"query"`
 	Limit        *int              `json:"limit"`
@@ -37,26 +36,23 @@ type sorting struct {
 	Direction    string `json:"direction"`
 }
 
-func (w *world) searchObjects(c *call) reply {
-	return c.onTable(func(t *table) reply {
-		raw, problem := c.readJSON()
-		if problem != nil {
-			return *problem
-		}
-		if len(raw) > maxSearchBody {
-			return validationError(c.correlation, fmt.Sprintf("The search request body is longer than %d characters.", maxSearchBody))
-		}
-		var body searchBody
-		if err := json.Unmarshal(raw, &body); err != nil {
-			return apiError{Message: "Invalid input JSON on " + position(raw, err) + ": " + jsonProblem(err)}.
-				reply(http.StatusBadRequest, c.correlation)
-		}
-		out, err := t.search(body)
-		if err != nil {
-			return validationError(c.correlation, "There was a problem with the request.", errorDetail{Message: err.Error()})
-		}
-		return jsonReply(http.StatusOK, out)
-	})
+func (c *call) searchObjects(t *table) reply {
+	raw, problem := c.readJSON()
+	if problem != nil {
+		return *problem
+	}
+	if len(raw) > maxSearchBody {
+		return validationError(c.correlation, fmt.Sprintf("The search request body is longer than %d characters.", maxSearchBody))
+	}
+	var body searchBody
+	if err := json.Unmarshal(raw, &body); err != nil {
+		return c.invalidJSON(raw, err)
+	}
+	out, err := t.search(body)
+	if err != nil {
+		return validationError(c.correlation, "There was a problem with the request.", errorDetail{Message: err.Error()})
+	}
+	return jsonReply(http.StatusOK, out)
 }
 
 // search runs a search over what is not archived. Unlike HubSpot's index,
@@ -138,7 +134,6 @@ func (t *table) compile(body searchBody) (func(*object) bool, error) {
 	}, nil
 }
 
-// holdAll reports whether all predicates hold.
 func holdAll(all []predicate, o *object) bool {
 	return !slices.ContainsFunc(all, func(p predicate) bool { return !p(o) })
 }

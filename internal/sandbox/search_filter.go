@@ -11,7 +11,6 @@ import (
 	"unicode"
 )
 
-// filter is a condition of a search.
 type filter struct {
 	PropertyName string            `json:"propertyName"`
 	Operator     string            `json:"operator"`

@@ -18,18 +18,12 @@ type stats struct {
 	tokenFaults, apiFaults atomic.Int64
 
 	mu        sync.Mutex
-	endpoints map[string]map[int]int64
-	portals   map[int64]*portalCounts
-}
-
-type portalCounts struct {
-	requests int64
-	statuses map[int]int64
-	beyond   map[string]int64
+	endpoints map[string]map[string]int64
+	portals   map[int64]*PortalStats
 }
 
 func newStats() *stats {
-	return &stats{endpoints: make(map[string]map[int]int64), portals: make(map[int64]*portalCounts)}
+	return &stats{endpoints: make(map[string]map[string]int64), portals: make(map[int64]*PortalStats)}
 }
 
 // request counts a request of any endpoint. Status 0 is a connection that a
@@ -37,38 +31,29 @@ func newStats() *stats {
 func (s *stats) request(endpoint string, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byStatus, ok := s.endpoints[endpoint]
-	if !ok {
-		byStatus = make(map[int]int64)
-		s.endpoints[endpoint] = byStatus
+	if s.endpoints[endpoint] == nil {
+		s.endpoints[endpoint] = make(map[string]int64)
 	}
-	byStatus[status]++
+	s.endpoints[endpoint][strconv.Itoa(status)]++
 }
 
 // portalStatus counts an authenticated API call; hub id 0 is that of an app's
 // own token.
 func (s *stats) portalStatus(hubID int64, status int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.portal(hubID)
-	p.requests++
-	p.statuses[status]++
+	s.count(hubID, func(p *PortalStats) {
+		p.Requests++
+		p.Statuses[strconv.Itoa(status)]++
+	})
 }
 
-// beyond counts a request that arrived when the quota was used up.
-func (s *stats) beyond(hubID int64, quota string) {
+// count lets add change the counts of a portal.
+func (s *stats) count(hubID int64, add func(*PortalStats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.portal(hubID).beyond[quota]++
-}
-
-func (s *stats) portal(hubID int64) *portalCounts {
-	p, ok := s.portals[hubID]
-	if !ok {
-		p = &portalCounts{statuses: make(map[int]int64), beyond: make(map[string]int64)}
-		s.portals[hubID] = p
+	if s.portals[hubID] == nil {
+		s.portals[hubID] = &PortalStats{HubID: hubID, Statuses: make(map[string]int64)}
 	}
-	return p
+	add(s.portals[hubID])
 }
 
 // Stats is the body of GET /_sandbox/stats.
@@ -129,15 +114,7 @@ func (w *world) getStats(*http.Request) reply { return jsonReply(http.StatusOK, 
 
 func (w *world) snapshot() Stats {
 	out := w.stats.snapshot()
-	grants, states := w.auth.grants()
-	out.Grants = make([]GrantStats, len(grants))
-	for i, g := range grants {
-		out.Grants[i] = GrantStats{
-			Grant: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, Status: string(states[i]),
-			Installs: g.installs.Load(), Refreshes: g.refreshes.Load(),
-			RefusedRefreshes: g.refused.Load(), MaxConcurrentRefreshes: g.maxInFlight.Load(),
-		}
-	}
+	out.Grants = w.auth.grantStats()
 	return out
 }
 
@@ -151,24 +128,13 @@ func (s *stats) snapshot() Stats {
 		TokenFaults:      s.tokenFaults.Load(), APIFaults: s.apiFaults.Load(),
 	}
 	for name, byStatus := range s.endpoints {
-		out.Endpoints[name] = byStatusText(byStatus)
+		out.Endpoints[name] = maps.Clone(byStatus)
 	}
 	for _, hubID := range slices.Sorted(maps.Keys(s.portals)) {
-		p := s.portals[hubID]
-		row := PortalStats{
-			HubID: hubID, Requests: p.requests, Statuses: byStatusText(p.statuses),
-			BeyondBurst: p.beyond["burst"], BeyondSearch: p.beyond["search"],
-		}
+		row := *s.portals[hubID]
+		row.Statuses = maps.Clone(row.Statuses)
 		out.Portals = append(out.Portals, row)
 		out.BeyondQuota += row.BeyondBurst + row.BeyondSearch
-	}
-	return out
-}
-
-func byStatusText(counts map[int]int64) map[string]int64 {
-	out := make(map[string]int64, len(counts))
-	for status, n := range counts {
-		out[strconv.Itoa(status)] = n
 	}
 	return out
 }

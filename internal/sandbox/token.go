@@ -3,24 +3,20 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // appScopes are the scopes that an app's own token can have.
-func appScopes() []string {
-	return []string{
-		"developer.webhooks_journal.read",
-		"developer.webhooks_journal.subscriptions.read",
-		"developer.webhooks_journal.subscriptions.write",
-		"developer.webhooks_journal.snapshots.read",
-		"developer.webhooks_journal.snapshots.write",
-	}
+var appScopes = []string{
+	"developer.webhooks_journal.read",
+	"developer.webhooks_journal.subscriptions.read",
+	"developer.webhooks_journal.subscriptions.write",
+	"developer.webhooks_journal.snapshots.read",
+	"developer.webhooks_journal.snapshots.write",
 }
 
 // tokenAnswer is the token endpoint's success body.
@@ -32,6 +28,9 @@ type tokenAnswer struct {
 	Scopes       []string `json:"scopes"`
 	ExpiresIn    int64    `json:"expires_in"`
 	TokenUse     string   `json:"token_use"`
+
+	// grant is whose token it is; nil for an app's own.
+	grant *grant
 }
 
 // oauthForm reads the parameters of an OAuth endpoint: from the body only,
@@ -63,7 +62,6 @@ func (w *world) client(r *http.Request, form url.Values) (*App, *oauthError) {
 	return app, nil
 }
 
-// token is the token endpoint.
 func (w *world) token(r *http.Request) reply {
 	form, problem := oauthForm(r)
 	if problem != nil {
@@ -80,13 +78,11 @@ func (w *world) token(r *http.Request) reply {
 }
 
 func (w *world) issueToken(r *http.Request, form url.Values) reply {
-	grantType := form.Get("grant_type")
-	grants := map[string]func(*http.Request, *App, url.Values) reply{
+	issue, ok := map[string]func(*http.Request, *App, url.Values) reply{
 		"authorization_code": w.exchangeCode,
 		"refresh_token":      w.refreshToken,
 		"client_credentials": w.clientCredentials,
-	}
-	issue, ok := grants[grantType]
+	}[form.Get("grant_type")]
 	if !ok {
 		return errBadGrantType.reply()
 	}
@@ -102,52 +98,33 @@ func (w *world) exchangeCode(r *http.Request, app *App, form url.Values) reply {
 	if redirectURI == "" || app.allowsRedirect(redirectURI) != nil {
 		return errBadRedirectURI.reply()
 	}
-	tokens, problem := w.auth.exchange(app, form.Get("code"), redirectURI, form.Get("code_verifier"))
-	if problem != nil {
-		return problem.reply()
-	}
-	return w.grantReply(r, tokens, "app installed")
+	answer, problem := w.auth.exchange(app, form.Get("code"), redirectURI, form.Get("code_verifier"))
+	return w.tokenReply(r, answer, problem, "app installed")
 }
 
 func (w *world) refreshToken(r *http.Request, app *App, form url.Values) reply {
-	tokens, problem := w.auth.refreshGrant(app, form.Get("refresh_token"))
+	answer, problem := w.auth.refreshGrant(app, form.Get("refresh_token"))
+	return w.tokenReply(r, answer, problem, "token refreshed")
+}
+
+// tokenReply answers with the token of a grant, or the problem.
+func (w *world) tokenReply(r *http.Request, answer tokenAnswer, problem *oauthError, what string) reply {
 	if problem != nil {
 		return problem.reply()
 	}
-	return w.grantReply(r, tokens, "token refreshed")
-}
-
-func (w *world) grantReply(r *http.Request, tokens tokenSet, what string) reply {
-	g := tokens.grant
-	n := noted(r)
-	n.hubID, n.grant = g.portal.HubID, g.id
-	w.event(r.Context(), what,
-		slog.String("client_id", g.app.ClientID), slog.Int64("hub_id", g.portal.HubID), slog.String("grant", g.id))
-	return oauthReply(http.StatusOK, tokenAnswer{
-		TokenType: "bearer", RefreshToken: tokens.refresh, AccessToken: tokens.access,
-		HubID: g.portal.HubID, Scopes: tokens.scopes,
-		ExpiresIn: int64(tokens.lifetime / time.Second), TokenUse: "access_token",
-	})
+	w.grantEvent(r, answer.grant, what)
+	return oauthReply(http.StatusOK, answer)
 }
 
 // clientCredentials issues a token for the app itself. Without a scope it
 // answers BAD_SCOPES, which makes it a check of the credentials.
 func (w *world) clientCredentials(_ *http.Request, app *App, form url.Values) reply {
 	scopes := strings.Fields(form.Get("scope"))
-	known := appScopes()
-	for _, scope := range scopes {
-		if !slices.Contains(known, scope) {
-			return errBadScopes.reply()
-		}
-	}
-	if len(scopes) == 0 {
+	unknown := func(scope string) bool { return !slices.Contains(appScopes, scope) }
+	if len(scopes) == 0 || slices.ContainsFunc(scopes, unknown) {
 		return errBadScopes.reply()
 	}
-	tokens := w.auth.issueForApp(app, scopes)
-	return oauthReply(http.StatusOK, tokenAnswer{
-		TokenType: "bearer", AccessToken: tokens.access, Scopes: scopes,
-		ExpiresIn: int64(tokens.lifetime / time.Second), TokenUse: "client_credentials",
-	})
+	return oauthReply(http.StatusOK, w.auth.issueForApp(app, scopes))
 }
 
 // s256 is the code challenge of a verifier (RFC 7636, section 4.2).
