@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -77,7 +79,7 @@ func (a App) checkExpanded(written App) (setting string, err error) {
 	never := func(string) bool { return false }
 	return a.checkValues(never, func(scope string) string {
 		if slices.Contains(literals, scope) {
-			return fmt.Sprintf("%q", scope)
+			return strconv.Quote(scope)
 		}
 		return "a scope that a placeholder stands for"
 	})
@@ -97,13 +99,11 @@ func (a App) resolve(name string) (Resolved, error) {
 		SearchQuota:      a.SearchQuota,
 		RefreshQuota:     a.RefreshQuota,
 	}
-	var err error
 	if a.Credentials != "" {
-		if r.CredentialsPath, err = parseCredentials(a.Credentials); err != nil {
-			return Resolved{}, &SettingError{App: name, Setting: SettingCredentials, Err: err}
-		}
+		r.CredentialsPath = strings.Fields(a.Credentials)[1] // see checkCredentials
 	}
 	if a.ScopesFrom != "" {
+		var err error
 		if r.Scopes, err = LoadScopes(a.ScopesFrom); err != nil {
 			return Resolved{}, &SettingError{App: name, Setting: SettingScopesFrom, Err: err}
 		}

@@ -5,8 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
+
+// object is a JSON object of which some fields are read.
+type object map[string]json.RawMessage
 
 // LoadScopes reads the scopes of an app from HubSpot's own file: the
 // app-hsmeta.json of a developer project, which must be of type app with OAuth,
@@ -24,7 +28,7 @@ func LoadScopes(path string) (Scopes, error) {
 // ParseScopes is [LoadScopes] for the content of the file of that name.
 func ParseScopes(name string, data []byte) (Scopes, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	var file map[string]json.RawMessage
+	var file object
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Scopes{}, jsonError(name, data, err)
 	}
@@ -45,26 +49,26 @@ func jsonError(name string, data []byte, err error) error {
 }
 
 // appScopes finds the auth object of both kinds of files.
-func appScopes(file map[string]json.RawMessage) (Scopes, error) {
+func appScopes(file object) (Scopes, error) {
 	if file["type"] == nil {
 		return oldAppScopes(file)
 	}
-	kind, err := textField(file, "", "type")
+	kind, err := field[string](file, "", "type", "a string")
 	if err != nil {
 		return Scopes{}, err
 	}
 	if kind != "app" {
 		return Scopes{}, fmt.Errorf("type is %q; the file of an app is needed (type app)", kind)
 	}
-	config, err := objectField(file, "", "config")
+	config, err := field[object](file, "", "config", "an object")
 	if err != nil {
 		return Scopes{}, err
 	}
-	auth, err := objectField(config, "config.", "auth")
+	auth, err := field[object](config, "config.", "auth", "an object")
 	if err != nil {
 		return Scopes{}, err
 	}
-	authType, err := textField(auth, "config.auth.", "type")
+	authType, err := field[string](auth, "config.auth.", "type", "a string")
 	if err != nil {
 		return Scopes{}, err
 	}
@@ -75,21 +79,21 @@ func appScopes(file map[string]json.RawMessage) (Scopes, error) {
 }
 
 // oldAppScopes reads a public-app.json.
-func oldAppScopes(file map[string]json.RawMessage) (Scopes, error) {
+func oldAppScopes(file object) (Scopes, error) {
 	if file["auth"] == nil {
 		if file["scopes"] != nil {
 			return Scopes{}, errors.New("auth is missing: this is the file of a private app, which has no install links")
 		}
 		return Scopes{}, errors.New("type is missing; an app-hsmeta.json has type app")
 	}
-	auth, err := objectField(file, "", "auth")
+	auth, err := field[object](file, "", "auth", "an object")
 	if err != nil {
 		return Scopes{}, err
 	}
 	return authScopes(auth, "auth.")
 }
 
-func authScopes(auth map[string]json.RawMessage, prefix string) (Scopes, error) {
+func authScopes(auth object, prefix string) (Scopes, error) {
 	const required, conditional, optional = "requiredScopes", "conditionallyRequiredScopes", "optionalScopes"
 	var lists []scopeList
 	for _, name := range []string{required, conditional, optional} {
@@ -103,33 +107,19 @@ func authScopes(auth map[string]json.RawMessage, prefix string) (Scopes, error) 
 		return Scopes{}, fmt.Errorf("%s%s has no scope; an app has at least oauth", prefix, required)
 	}
 	never := func(string) bool { return false }
-	show := func(scope string) string { return fmt.Sprintf("%q", scope) }
-	if field, err := checkScopeLists(lists, never, show); err != nil {
+	if field, err := checkScopeLists(lists, never, strconv.Quote); err != nil {
 		return Scopes{}, fmt.Errorf("%s: %w", field, err)
 	}
 	return Scopes{Required: lists[0].scopes, Conditional: lists[1].scopes, Optional: lists[2].scopes}, nil
 }
 
-func objectField(object map[string]json.RawMessage, prefix, name string) (map[string]json.RawMessage, error) {
-	var value map[string]json.RawMessage
-	if err := field(object, prefix, name, "an object", &value); err != nil {
-		return nil, err
-	}
-	return value, nil
-}
-
-func textField(object map[string]json.RawMessage, prefix, name string) (string, error) {
-	var value string
-	return value, field(object, prefix, name, "a string", &value)
-}
-
 // listField reads a list of strings. A list that is not there is empty.
-func listField(object map[string]json.RawMessage, prefix, name string) ([]string, error) {
-	if object[name] == nil {
+func listField(from object, prefix, name string) ([]string, error) {
+	if from[name] == nil {
 		return nil, nil
 	}
-	var items []*string
-	if err := field(object, prefix, name, "a list of strings", &items); err != nil {
+	items, err := field[[]*string](from, prefix, name, "a list of strings")
+	if err != nil {
 		return nil, err
 	}
 	var list []string
@@ -145,13 +135,14 @@ func listField(object map[string]json.RawMessage, prefix, name string) ([]string
 	return list, nil
 }
 
-func field(object map[string]json.RawMessage, prefix, name, kind string, value any) error {
-	raw := object[name]
+// field reads a field that has to be there, of the kind that an error says.
+func field[T any](from object, prefix, name, kind string) (value T, err error) {
+	raw := from[name]
 	if raw == nil {
-		return fmt.Errorf("%s%s is missing; it must be %s", prefix, name, kind)
+		return value, fmt.Errorf("%s%s is missing; it must be %s", prefix, name, kind)
 	}
-	if bytes.Equal(raw, []byte("null")) || json.Unmarshal(raw, value) != nil {
-		return fmt.Errorf("%s%s must be %s", prefix, name, kind)
+	if bytes.Equal(raw, []byte("null")) || json.Unmarshal(raw, &value) != nil {
+		return value, fmt.Errorf("%s%s must be %s", prefix, name, kind)
 	}
-	return nil
+	return value, nil
 }

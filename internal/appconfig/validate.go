@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 )
@@ -15,10 +16,9 @@ func (a App) Validate(name string) error {
 	if err := ValidateName(name); err != nil {
 		return &SettingError{App: name, Err: err}
 	}
-	show := func(value string) string { return fmt.Sprintf("%q", value) }
 	setting, err := a.checkWritten()
 	if err == nil {
-		setting, err = a.checkValues(placeholder.In, show)
+		setting, err = a.checkValues(placeholder.In, strconv.Quote)
 	}
 	if err != nil {
 		return &SettingError{App: name, Setting: setting, Err: err}

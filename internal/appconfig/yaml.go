@@ -34,17 +34,21 @@ func LoadYAML(path string) ([]NamedApp, error) {
 
 // ParseYAML is [LoadYAML] for the content of the file of that name.
 func ParseYAML(name string, data []byte) ([]NamedApp, error) {
-	apps, line, err := parseYAML(data)
+	root, err := decodeYAML(data)
+	var apps []NamedApp
 	if err == nil {
-		for i := range apps {
-			apps[i].File = name
-		}
-		return apps, nil
+		apps, err = readApps(root)
 	}
-	if line == 0 {
+	for i := range apps {
+		apps[i].File = name
+	}
+	if located, ok := errors.AsType[*lineError](err); ok && located.line > 0 {
+		return nil, fmt.Errorf("%s:%d: %w", name, located.line, err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil, fmt.Errorf("%s:%d: %w", name, line, err)
+	return apps, nil
 }
 
 // lineError is an error with the line on which it is. The line is not in its
@@ -59,17 +63,6 @@ func (e *lineError) Unwrap() error { return e.err }
 
 func errorAt(node *yaml.Node, format string, args ...any) error {
 	return &lineError{line: node.Line, err: fmt.Errorf(format, args...)}
-}
-
-func parseYAML(data []byte) (apps []NamedApp, line int, err error) {
-	root, err := decodeYAML(data)
-	if err == nil {
-		apps, err = readApps(root)
-	}
-	if located, ok := errors.AsType[*lineError](err); ok {
-		line = located.line
-	}
-	return apps, line, err
 }
 
 // decodeYAML returns the root of the one document in data.
