@@ -1,6 +1,9 @@
 package audit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Filter chooses lines. The zero value chooses all that are about a call.
 type Filter struct {
@@ -27,16 +30,9 @@ func (f Filter) Match(line Line) bool {
 		!f.Until.IsZero() && !line.Time.Before(f.Until):
 		return false
 	}
-	return len(f.Users) == 0 || f.hasUser(line)
-}
-
-func (f Filter) hasUser(line Line) bool {
-	for _, user := range f.Users {
-		if user.Tag == line.UserTag && (user.App == "" || user.App == line.App) {
-			return true
-		}
-	}
-	return false
+	return len(f.Users) == 0 || slices.ContainsFunc(f.Users, func(user User) bool {
+		return user.Tag == line.UserTag && (user.App == "" || user.App == line.App)
+	})
 }
 
 // aboutCall reports whether a line is about what a caller did, and not about

@@ -98,12 +98,14 @@ type Log struct {
 // NewLog makes a Log that takes entries and writes them once it is opened. It
 // touches no file.
 func NewLog(o Options) *Log {
-	return &Log{
+	l := &Log{
 		options: o,
 		queue:   make(chan Entry, queueLength),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	l.head.Store(new(Head))
+	return l
 }
 
 // Open opens the file, which is made if it is not there, and begins to write.
@@ -202,12 +204,7 @@ func (l *Log) Close(ctx context.Context) error {
 func (l *Log) File() string { return l.options.File }
 
 // Head is the head of what was written.
-func (l *Log) Head() Head {
-	if head := l.head.Load(); head != nil {
-		return *head
-	}
-	return Head{}
-}
+func (l *Log) Head() Head { return *l.head.Load() }
 
 // LogHead has the head logged, for a time when the log may soon be gone.
 func (l *Log) LogHead() { l.tellHead("audit log head") }

@@ -153,10 +153,7 @@ func (l *Log) finish(batch []Entry, tags *tags) {
 	l.tellHead("audit log closed")
 }
 
-func (l *Log) showHead() {
-	head := l.w.head
-	l.head.Store(&head)
-}
+func (l *Log) showHead() { l.head.Store(new(l.w.head)) }
 
 // tellHead logs the head, so that it is known outside of the file.
 func (l *Log) tellHead(message string) {

@@ -91,12 +91,7 @@ func isObjectType(s string) bool {
 }
 
 func isNumber(s string) bool {
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return s != ""
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 // Method returns what of a method may stand in the log: one that HubSpot

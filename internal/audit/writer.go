@@ -303,7 +303,6 @@ func withoutPath(err error) error {
 	return err
 }
 
-// exists reports whether there is something at a path.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
