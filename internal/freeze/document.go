@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 )
@@ -56,20 +57,9 @@ func damaged(err error) error {
 
 // without returns those of all that are not among others.
 func without(all, others []Freeze) []Freeze {
-	var left []Freeze
-	for _, f := range all {
-		if !has(others, f.Selector) {
-			left = append(left, f)
-		}
-	}
-	return left
+	return slices.DeleteFunc(slices.Clone(all), func(f Freeze) bool { return has(others, f.Selector) })
 }
 
 func has(all []Freeze, s Selector) bool {
-	for _, f := range all {
-		if f.Is(s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(all, func(f Freeze) bool { return f.Is(s) })
 }

@@ -70,14 +70,10 @@ func (s Selector) IsEverything() bool { return s.App == "" && s.User == "" && s.
 // user, caller, writes, or everything.
 func (s Selector) Dimensions() []string {
 	var set []string
-	if s.App != "" {
-		set = append(set, "app")
-	}
-	if s.User != "" {
-		set = append(set, "user")
-	}
-	if s.Caller != "" {
-		set = append(set, "caller")
+	for _, part := range []struct{ name, value string }{{"app", s.App}, {"user", s.User}, {"caller", s.Caller}} {
+		if part.value != "" {
+			set = append(set, part.name)
+		}
 	}
 	if len(set) == 0 {
 		set = append(set, "everything")

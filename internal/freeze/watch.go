@@ -52,7 +52,6 @@ func (k *Keeper) interval() time.Duration {
 	return every*4/5 + rand.N(every*2/5)
 }
 
-// poll reads the list once.
 func (k *Keeper) poll() {
 	all, version, err := k.load(k.ctx)
 	switch {
