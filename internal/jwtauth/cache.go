@@ -11,8 +11,6 @@ const (
 	cacheTime = time.Minute
 	// cacheSize is how many verified tokens are remembered.
 	cacheSize = 4096
-	// cacheProbes is how many entries are looked at for one that may go.
-	cacheProbes = 8
 )
 
 // cache remembers verified tokens by their digests, as to verify a signature
@@ -37,6 +35,8 @@ func (c *cache) get(sum [sha256.Size]byte, now time.Time) (Claims, bool) {
 	return v.claims, true
 }
 
+// put remembers a token. When there are too many, all are forgotten: what is in
+// use is back soon.
 func (c *cache) put(sum [sha256.Size]byte, claims Claims, now time.Time) {
 	until := now.Add(cacheTime)
 	if claims.Expires.Before(until) {
@@ -44,26 +44,8 @@ func (c *cache) put(sum [sha256.Size]byte, claims Claims, now time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries == nil {
+	if c.entries == nil || len(c.entries) >= cacheSize {
 		c.entries = make(map[[sha256.Size]byte]verified)
 	}
-	if len(c.entries) >= cacheSize {
-		c.evict(now)
-	}
 	c.entries[sum] = verified{claims: claims, until: until}
-}
-
-// evict makes room: for what has ended among a few entries, or else for one
-// of them. Maps are ranged over in random order.
-func (c *cache) evict(now time.Time) {
-	probes := 0
-	for sum, v := range c.entries {
-		probes++
-		if probes >= cacheProbes && len(c.entries) >= cacheSize || !now.Before(v.until) {
-			delete(c.entries, sum)
-		}
-		if probes >= cacheProbes {
-			return
-		}
-	}
 }

@@ -26,7 +26,6 @@ const (
 	maxRedirects = 3
 )
 
-// fileSource reads keys from a file.
 type fileSource struct {
 	path string
 	// read is what the file was when it was read.
@@ -64,11 +63,7 @@ func (f *fileSource) fetch(context.Context) ([]jose.JSONWebKey, error) {
 	if f.read != nil && os.SameFile(f.read, info) && f.read.Size() == info.Size() && f.read.ModTime().Equal(info.ModTime()) {
 		return nil, errUnchanged
 	}
-	data, err := readSet(file)
-	if err != nil {
-		return nil, err
-	}
-	list, err := parseKeys(data)
+	list, err := readKeys(file)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +71,7 @@ func (f *fileSource) fetch(context.Context) ([]jose.JSONWebKey, error) {
 	return list, nil
 }
 
-func readSet(r io.Reader) ([]byte, error) {
+func readKeys(r io.Reader) ([]jose.JSONWebKey, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxSetSize+1))
 	if err != nil {
 		return nil, err
@@ -84,10 +79,9 @@ func readSet(r io.Reader) ([]byte, error) {
 	if len(data) > maxSetSize {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxSetSize)
 	}
-	return data, nil
+	return parseKeys(data)
 }
 
-// urlSource gets keys by HTTP.
 type urlSource struct {
 	url    string
 	client *http.Client
@@ -165,9 +159,5 @@ func (u *urlSource) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the answer is %s", resp.Status)
 	}
-	data, err := readSet(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	return parseKeys(data)
+	return readKeys(resp.Body)
 }
