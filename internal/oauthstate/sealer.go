@@ -13,15 +13,13 @@ import (
 // use is what a state is sealed for. There are few installs, and AES-GCM is in
 // every processor.
 var use = sealing.Use{
-	Label:     "caddy-hubspot install state v1",
-	Magic:     "hs\x01",
-	Cipher:    sealing.GCM,
-	MaxLength: maxSealed,
+	Label:  "caddy-hubspot install state v1",
+	Magic:  "hs\x01",
+	Cipher: sealing.GCM,
+	// A state travels in URLs, and servers and proxies commonly refuse those
+	// beyond 8 KiB.
+	MaxLength: 4096,
 }
-
-// maxSealed caps a sealed state, both ways: it travels in URLs, and servers
-// and proxies commonly refuse those beyond 8 KiB.
-const maxSealed = 4096
 
 // Sealer seals and opens the states of one app. Make one with [NewSealer];
 // it is safe for concurrent use.

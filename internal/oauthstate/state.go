@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 )
 
 // Lifetime is how long a sealed state can be opened.
@@ -91,16 +93,11 @@ func (st State) check() error {
 			return fmt.Errorf("%s is not valid UTF-8", name)
 		}
 	}
-	if strings.ContainsFunc(st.Nonce, notNonce) {
+	if strings.ContainsFunc(st.Nonce, sealing.NotID) {
 		return errors.New("nonce must consist of letters, digits, - and _")
 	}
 	if st.IssuedAt.IsZero() {
 		return errors.New("time of issue is not set")
 	}
 	return nil
-}
-
-func notNonce(r rune) bool {
-	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	return !letter && !(r >= '0' && r <= '9') && r != '-' && r != '_'
 }

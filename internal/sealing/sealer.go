@@ -138,3 +138,10 @@ func Decode(plain []byte, v any) error {
 	decoder.DisallowUnknownFields()
 	return decoder.Decode(v)
 }
+
+// NotID reports whether a rune is none of those that the id of a sealed text
+// consists of: ASCII letters, digits, - and _.
+func NotID(r rune) bool {
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	return !letter && !(r >= '0' && r <= '9') && r != '-' && r != '_'
+}

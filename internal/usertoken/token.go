@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sealing"
 )
 
 // MaxLifetime is the longest that a token lives.
@@ -89,16 +90,11 @@ func (t Token) check() error {
 	// another.
 	case !utf8.ValidString(t.User), !utf8.ValidString(t.Caller):
 		return errors.New("user and caller must be valid UTF-8")
-	case t.ID == "" || strings.ContainsFunc(t.ID, notID):
+	case t.ID == "" || strings.ContainsFunc(t.ID, sealing.NotID):
 		return errors.New("id must consist of letters, digits, - and _")
 	case !t.IssuedAt.Before(t.ExpiresAt) || t.ExpiresAt.Sub(t.IssuedAt) > MaxLifetime:
 		return fmt.Errorf("time to live must be more than 0 and at most %s", MaxLifetime)
 	}
 	scope := t.Scope()
 	return scope.CheckRules()
-}
-
-func notID(r rune) bool {
-	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-	return !letter && !(r >= '0' && r <= '9') && r != '-' && r != '_'
 }
