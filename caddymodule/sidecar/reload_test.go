@@ -118,8 +118,8 @@ func TestChangedSettingMakesAnotherManager(t *testing.T) {
 			if same := after.Manager == before; same != tc.same {
 				t.Errorf("same manager: %v, want %v", same, tc.same)
 			}
-			if kinds := caddytest.Pooled(); kinds["manager"] != 1 || kinds["metrics"] != 1 {
-				t.Errorf("pool holds %v, want one manager and its metrics", kinds)
+			if kinds := caddytest.Pooled(); kinds["manager"] != 1 || kinds["process"] != 1 {
+				t.Errorf("pool holds %v, want one manager and what the process has one of", kinds)
 			}
 		})
 	}
@@ -140,7 +140,7 @@ func TestChangedSecretInTheEnvironment(t *testing.T) {
 func TestStopEmptiesThePool(t *testing.T) {
 	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy+"\n hubspot_sandbox /sandbox/*"))
 	h.Connect("acme", sandbox.DemoHubID)
-	if kinds := caddytest.Pooled(); kinds["manager"] != 1 || kinds["store"] != 1 || kinds["metrics"] != 1 || kinds["sandbox"] != 1 {
+	if kinds := caddytest.Pooled(); kinds["manager"] != 1 || kinds["store"] != 1 || kinds["process"] != 1 || kinds["sandbox"] != 1 {
 		t.Errorf("pool holds %v, want one of each", kinds)
 	}
 	if err := caddy.Stop(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -302,15 +304,18 @@ func TestTokensThatCannotBeHad(t *testing.T) {
 	}
 }
 
-// nobodyAt returns an address at which nobody listens.
+// nobodyAt is an address at which nobody listens, and nobody will: its port is
+// that of the client's end of a connection.
 func nobodyAt(t *testing.T) string {
 	t.Helper()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closed.Close()
-	return "http://" + closed.Addr().String()
+	t.Cleanup(func() { _ = conn.Close() })
+	return "http://" + conn.LocalAddr().String()
 }
 
 // storeDown is a store that does not answer.
