@@ -1,6 +1,7 @@
 package vaultstore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -80,7 +81,7 @@ func (a AppRoleAuth) check(Config) error {
 }
 
 func (a AppRoleAuth) method() loginMethod {
-	a.Mount = authMount(a.Mount, "approle")
+	a.Mount = cmp.Or(a.Mount, "approle")
 	return &appRoleLogin{AppRoleAuth: a}
 }
 
@@ -109,11 +110,10 @@ func (a KubernetesAuth) check(Config) error {
 }
 
 func (a KubernetesAuth) method() loginMethod {
-	file := a.TokenFile
-	if file == "" {
-		file = DefaultServiceAccountTokenFile
+	return &jwtLogin{
+		kind: "kubernetes", mount: cmp.Or(a.Mount, "kubernetes"), role: a.Role,
+		file: cmp.Or(a.TokenFile, DefaultServiceAccountTokenFile),
 	}
-	return &jwtLogin{kind: "kubernetes", mount: authMount(a.Mount, "kubernetes"), role: a.Role, file: file}
 }
 
 // JWTAuth logs in with a signed token from a file, such as a workload's
@@ -139,7 +139,7 @@ func (a JWTAuth) check(Config) error {
 }
 
 func (a JWTAuth) method() loginMethod {
-	return &jwtLogin{kind: "jwt", mount: authMount(a.Mount, "jwt"), role: a.Role, file: a.TokenFile}
+	return &jwtLogin{kind: "jwt", mount: cmp.Or(a.Mount, "jwt"), role: a.Role, file: a.TokenFile}
 }
 
 // CertAuth logs in with the client certificate of [TLS]
@@ -163,14 +163,7 @@ func (a CertAuth) check(c Config) error {
 }
 
 func (a CertAuth) method() loginMethod {
-	return &certLogin{mount: authMount(a.Mount, "cert"), role: a.Role}
-}
-
-func authMount(mount, standard string) string {
-	if mount == "" {
-		return standard
-	}
-	return mount
+	return &certLogin{mount: cmp.Or(a.Mount, "cert"), role: a.Role}
 }
 
 func checkAuthMount(method, mount string) error {

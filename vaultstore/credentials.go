@@ -50,17 +50,10 @@ func CheckCredentialsPath(path string) error {
 // client_secret_next of a KV v2 secret, such as secret/hubspot-apps/hbdev.
 // Vault says how much of the path is the mount. Errors wrap
 // [ErrBadCredentials], [connection.ErrDenied] or [connection.ErrUnavailable].
-func (s *Store) Credentials(ctx context.Context, path string) (Credentials, error) {
+func (s *Store) Credentials(ctx context.Context, path string) (_ Credentials, err error) {
+	defer saying("reading client credentials", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	got, err := s.credentials(ctx, path)
-	if err != nil {
-		return Credentials{}, fmt.Errorf("reading client credentials: %w", err)
-	}
-	return got, nil
-}
-
-func (s *Store) credentials(ctx context.Context, path string) (Credentials, error) {
 	if err := CheckCredentialsPath(path); err != nil {
 		return Credentials{}, fmt.Errorf("%w: %w", ErrBadCredentials, err)
 	}

@@ -3,7 +3,6 @@ package vaultstore
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/hashicorp/vault/api"
 
@@ -13,16 +12,10 @@ import (
 // Erase implements [connection.Store]. It destroys the versions and leaves
 // the metadata: deleting that would let the version start at 1 again, and a
 // late writer in.
-func (s *Store) Erase(ctx context.Context, key connection.Key, keep uint64) error {
+func (s *Store) Erase(ctx context.Context, key connection.Key, keep uint64) (err error) {
+	defer saying("erasing old versions of connection", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	if err := s.erase(ctx, key, keep); err != nil {
-		return fmt.Errorf("erasing old versions of connection: %w", err)
-	}
-	return nil
-}
-
-func (s *Store) erase(ctx context.Context, key connection.Key, keep uint64) error {
 	id, err := s.id(ctx, key)
 	if err != nil {
 		return err

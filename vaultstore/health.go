@@ -56,20 +56,17 @@ func (s *Store) Health(ctx context.Context) error {
 // is for whoever is about to do something for it that cannot be done again,
 // and costs next to nothing: what the login may do is asked for at most twice
 // a minute. Errors wrap [connection.ErrDenied] or [connection.ErrUnavailable].
-func (s *Store) CanSave(ctx context.Context, key connection.Key) error {
+func (s *Store) CanSave(ctx context.Context, key connection.Key) (err error) {
+	defer saying("checking that connection can be saved", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	err := s.client.breaker.allow()
-	if err == nil {
-		_, err = s.id(ctx, key)
+	if err := s.client.breaker.allow(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = s.complaint.about(s.permits(ctx, s.saveRules(key.App)))
+	if _, err := s.id(ctx, key); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("checking that connection can be saved: %w", err)
-	}
-	return nil
+	return s.complaint.about(s.permits(ctx, s.saveRules(key.App)))
 }
 
 // rules are those that the store's use needs, without the credentials'.

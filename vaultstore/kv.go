@@ -37,16 +37,7 @@ func fieldsOf(got *api.KVSecret) (map[string]string, error) {
 // there never was one, ErrCorrupt if Vault lost it, ErrDenied and
 // ErrUnavailable. A deleted one is no error and has no Data.
 func (s *Store) get(ctx context.Context, mount, path string, under rule) (*api.KVSecret, error) {
-	return s.gotten(call(ctx, s, under, s.getting(ctx, mount, path)))
-}
-
-// getting is the call of get.
-func (*Store) getting(ctx context.Context, mount, path string) func(*api.Client) (*api.KVSecret, error) {
-	return func(v *api.Client) (*api.KVSecret, error) { return v.KVv2(mount).Get(ctx, path) }
-}
-
-// gotten judges the answer to getting.
-func (s *Store) gotten(got *api.KVSecret, err error) (*api.KVSecret, error) {
+	got, err := call(ctx, s, under, func(v *api.Client) (*api.KVSecret, error) { return v.KVv2(mount).Get(ctx, path) })
 	switch {
 	case isDamaged(err):
 		return nil, fmt.Errorf("%w: vault has lost its content", connection.ErrCorrupt)
@@ -94,22 +85,13 @@ func (s *Store) read(ctx context.Context, app, id string) (connection.Versioned,
 
 // write saves fields as the version after based and returns that.
 func (s *Store) write(ctx context.Context, path string, under rule, fields map[string]string, based uint64) (uint64, error) {
-	return s.written(call(ctx, s, under, s.putting(ctx, path, fields, based)))
-}
-
-// putting is the call of write.
-func (s *Store) putting(ctx context.Context, path string, fields map[string]string, based uint64) func(*api.Client) (*api.KVSecret, error) {
 	data := make(map[string]any, len(fields))
 	for name, value := range fields {
 		data[name] = value
 	}
-	return func(v *api.Client) (*api.KVSecret, error) {
+	got, err := call(ctx, s, under, func(v *api.Client) (*api.KVSecret, error) {
 		return v.KVv2(s.config.Mount).Put(ctx, path, data, api.WithCheckAndSet(int(based)))
-	}
-}
-
-// written judges the answer to putting.
-func (s *Store) written(got *api.KVSecret, err error) (uint64, error) {
+	})
 	switch {
 	case isConflict(err):
 		return 0, connection.ErrConflict

@@ -19,15 +19,8 @@ const parallelReads = 8
 // says nothing about users; the cursor is the id that came last. Every
 // request has the store's timeout, the listing as a whole has only ctx.
 // Records that an operator deleted in Vault are left out.
-func (s *Store) List(ctx context.Context, app, cursor string, limit int) (connection.Page, error) {
-	page, err := s.list(ctx, app, cursor, limit)
-	if err != nil {
-		return connection.Page{}, fmt.Errorf("listing connections: %w", err)
-	}
-	return page, nil
-}
-
-func (s *Store) list(ctx context.Context, app, cursor string, limit int) (connection.Page, error) {
+func (s *Store) List(ctx context.Context, app, cursor string, limit int) (_ connection.Page, err error) {
+	defer saying("listing connections", &err)
 	switch {
 	case limit < 1:
 		return connection.Page{}, fmt.Errorf("the limit is %d; want 1 or more", limit)

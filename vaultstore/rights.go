@@ -16,6 +16,9 @@ type rule struct {
 	capabilities []string
 	// samples are paths that the rule must cover. No record has them.
 	samples []sample
+	// polled is for what a login may lack and is asked for all the time: a
+	// refusal is nothing to complain of.
+	polled bool
 }
 
 // sample is a path, and what must be allowed on it.
@@ -29,19 +32,19 @@ var sampleID = "00/" + strings.Repeat("0", idLength)
 
 func (p paths) idKeyRule(app string) rule {
 	path := p.mount + "/data/" + p.prefix + "/apps/" + app + "/key"
-	return rule{path, []string{"create", "read"}, []sample{{path, []string{"create", "read"}}}}
+	return rule{path: path, capabilities: []string{"create", "read"}, samples: []sample{{path, []string{"create", "read"}}}}
 }
 
 func (p paths) recordRule(app string) rule {
 	folder := p.mount + "/data/" + p.prefix + "/connections/" + app + "/"
 	all := []string{"create", "read", "update"}
-	return rule{folder + "*", all, []sample{{folder + sampleID, all}}}
+	return rule{path: folder + "*", capabilities: all, samples: []sample{{folder + sampleID, all}}}
 }
 
 // metadataRule is for listings and for finding old versions.
 func (p paths) metadataRule(app string) rule {
 	folder := p.mount + "/metadata/" + p.prefix + "/connections/" + app + "/"
-	return rule{folder + "*", []string{"list", "read"}, []sample{
+	return rule{path: folder + "*", capabilities: []string{"list", "read"}, samples: []sample{
 		{folder, []string{"list"}},
 		{folder + sampleID[:3], []string{"list"}},
 		{folder + sampleID, []string{"read"}},
@@ -50,18 +53,18 @@ func (p paths) metadataRule(app string) rule {
 
 func (p paths) destroyRule(app string) rule {
 	folder := p.mount + "/destroy/" + p.prefix + "/connections/" + app + "/"
-	return rule{folder + "*", []string{"update"}, []sample{{folder + sampleID, []string{"update"}}}}
+	return rule{path: folder + "*", capabilities: []string{"update"}, samples: []sample{{folder + sampleID, []string{"update"}}}}
 }
 
 func (p paths) documentRule() rule {
 	folder := p.mount + "/data/" + p.prefix + "/control/"
 	all := []string{"create", "read", "update"}
-	return rule{folder + "*", all, []sample{{folder + "freezes", all}}}
+	return rule{path: folder + "*", capabilities: all, samples: []sample{{folder + "freezes", all}}, polled: true}
 }
 
 func credentialsRule(mount, path string) rule {
 	full := mount + "/data/" + path
-	return rule{full, []string{"read"}, []sample{{full, []string{"read"}}}}
+	return rule{path: full, capabilities: []string{"read"}, samples: []sample{{full, []string{"read"}}}}
 }
 
 // saveRules are what it takes to store a connection of an app.

@@ -89,17 +89,10 @@ func (s *Store) Close() error {
 
 // Load implements [connection.Store]. A record that an operator deleted in
 // Vault is loaded as a tombstone, because its version goes on counting.
-func (s *Store) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
+func (s *Store) Load(ctx context.Context, key connection.Key) (_ connection.Versioned, err error) {
+	defer saying("loading connection", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	got, err := s.load(ctx, key)
-	if err != nil {
-		return connection.Versioned{}, fmt.Errorf("loading connection: %w", err)
-	}
-	return got, nil
-}
-
-func (s *Store) load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
 	id, err := s.id(ctx, key)
 	if err != nil {
 		return connection.Versioned{}, err
@@ -118,17 +111,10 @@ func (s *Store) load(ctx context.Context, key connection.Key) (connection.Versio
 }
 
 // Save implements [connection.Store].
-func (s *Store) Save(ctx context.Context, r connection.Record, based uint64) (uint64, error) {
+func (s *Store) Save(ctx context.Context, r connection.Record, based uint64) (_ uint64, err error) {
+	defer saying("saving connection", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	version, err := s.save(ctx, r, based)
-	if err != nil {
-		return 0, fmt.Errorf("saving connection: %w", err)
-	}
-	return version, nil
-}
-
-func (s *Store) save(ctx context.Context, r connection.Record, based uint64) (uint64, error) {
 	if !utf8.ValidString(r.User) {
 		return 0, errors.New("the user identifier is not valid UTF-8")
 	}
@@ -144,14 +130,18 @@ func (s *Store) save(ctx context.Context, r connection.Record, based uint64) (ui
 }
 
 // ID implements [connection.Store]: 32 hex digits.
-func (s *Store) ID(ctx context.Context, key connection.Key) (string, error) {
+func (s *Store) ID(ctx context.Context, key connection.Key) (_ string, err error) {
+	defer saying("naming connection", &err)
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	id, err := s.id(ctx, key)
-	if err != nil {
-		return "", fmt.Errorf("naming connection: %w", err)
+	return s.id(ctx, key)
+}
+
+// saying puts what was being done before an error; it is deferred.
+func saying(what string, err *error) {
+	if *err != nil {
+		*err = fmt.Errorf("%s: %w", what, *err)
 	}
-	return id, nil
 }
 
 // bounded gives a call the store's timeout.
@@ -182,7 +172,7 @@ func call[T any](ctx context.Context, s *Store, under rule, do func(*api.Client)
 		case attempt > 0:
 			return none, s.refused(under)
 		}
-		switch g, err = s.session.replace(ctx, g); {
+		switch g, err = s.anotherToken(ctx, under, g); {
 		case errors.Is(err, errDenied):
 			return none, s.refused(under)
 		case err != nil:
@@ -191,10 +181,27 @@ func call[T any](ctx context.Context, s *Store, under rule, do func(*api.Client)
 	}
 }
 
+// anotherToken returns another token than the one that Vault answered with
+// 403. For what is polled that leads to another login only if asking for the
+// mount, which every policy allows, shows that the token is dead.
+func (s *Store) anotherToken(ctx context.Context, under rule, denied grant) (grant, error) {
+	if !under.polled {
+		return s.session.replace(ctx, denied)
+	}
+	if err := s.verifyMount(ctx); err != nil {
+		return grant{}, err
+	}
+	now, err := s.session.current(ctx)
+	if err == nil && now.number == denied.number {
+		err = errDenied
+	}
+	return now, err
+}
+
 // refused notes that the login's policy does not have a rule.
 func (s *Store) refused(under rule) error {
 	err := under.denied()
-	if under.path != "" {
+	if under.path != "" && !under.polled {
 		s.rights.saw(under, true)
 		s.complaint.say(err)
 	}
