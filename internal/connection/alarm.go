@@ -21,6 +21,11 @@ const (
 	AlarmManyRefused AlarmReason = "many_refused"
 )
 
+// AlarmReasons returns all reasons of alarms. The slice is the caller's own.
+func AlarmReasons() []AlarmReason {
+	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused}
+}
+
 const (
 	// deadWindow, deadMin and deadShare make the alarms for many
 	// connections: more than deadMin of them, and more than one in deadShare

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -96,10 +97,6 @@ type cache struct {
 	sweepMu sync.Mutex
 }
 
-func newCache(limit int) *cache {
-	return &cache{limit: limit}
-}
-
 func (c *cache) get(user string) *entry {
 	value, ok := c.entries.Load(user)
 	if !ok {
@@ -152,12 +149,14 @@ func (c *cache) sweep(keep string) {
 	}
 }
 
-// each calls f with every entry that has been read, until f returns false.
-func (c *cache) each(f func(*entry, *view) bool) {
-	for _, value := range c.entries.Range {
-		e := value.(*entry)
-		if v := e.view.Load(); v != nil && !f(e, v) {
-			return
+// all has every entry that has been read.
+func (c *cache) all() iter.Seq2[*entry, *view] {
+	return func(yield func(*entry, *view) bool) {
+		for _, value := range c.entries.Range {
+			e := value.(*entry)
+			if v := e.view.Load(); v != nil && !yield(e, v) {
+				return
+			}
 		}
 	}
 }

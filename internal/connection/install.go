@@ -125,13 +125,7 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 }
 
 func missing(asked, granted []string) []string {
-	var absent []string
-	for _, scope := range asked {
-		if !slices.Contains(granted, scope) {
-			absent = append(absent, scope)
-		}
-	}
-	return absent
+	return slices.DeleteFunc(slices.Clone(asked), func(scope string) bool { return slices.Contains(granted, scope) })
 }
 
 // connected makes a stored install known in this process.
@@ -161,12 +155,12 @@ func (e *entry) drop() {
 // sharesPortal reports whether another user known to this process is
 // connected to the same portal.
 func (m *Manager) sharesPortal(r Record) bool {
-	shared := false
-	m.cache.each(func(e *entry, v *view) bool {
-		shared = e.user != r.User && v.Status == StatusActive && v.HubID == r.HubID
-		return !shared
-	})
-	return shared
+	for e, v := range m.cache.all() {
+		if e.user != r.User && v.Status == StatusActive && v.HubID == r.HubID {
+			return true
+		}
+	}
+	return false
 }
 
 // Disconnect ends a connection: the grant is revoked at HubSpot, a tombstone
@@ -245,23 +239,22 @@ func (m *Manager) revoke(ctx context.Context, r Record) error {
 		return nil
 	}
 	err := m.config.Provider.Revoke(ctx, r.RefreshToken)
-	switch {
-	case err == nil, hubspot.Classify(err) == hubspot.ClassDeadGrant:
+	switch class := hubspot.Classify(err); {
+	case err == nil, class == hubspot.ClassDeadGrant:
 		return nil
-	case hubspot.Classify(err) == hubspot.ClassMisconfigured:
+	case class == hubspot.ClassMisconfigured:
 		return fmt.Errorf("revoking the grant: %w: %w", ErrAppMisconfigured, err)
-	default:
-		return fmt.Errorf("revoking the grant: %w: %w", ErrTokenUnavailable, err)
 	}
+	return fmt.Errorf("revoking the grant: %w: %w", ErrTokenUnavailable, err)
 }
 
 // sharesGrant reports whether another user known to this process holds the
 // same refresh token.
 func (m *Manager) sharesGrant(r Record) bool {
-	shared := false
-	m.cache.each(func(e *entry, v *view) bool {
-		shared = e.user != r.User && !v.RefreshToken.IsZero() && v.RefreshToken.Equal(r.RefreshToken)
-		return !shared
-	})
-	return shared
+	for e, v := range m.cache.all() {
+		if e.user != r.User && !v.RefreshToken.IsZero() && v.RefreshToken.Equal(r.RefreshToken) {
+			return true
+		}
+	}
+	return false
 }

@@ -6,12 +6,11 @@ import "time"
 // that this process has read or written lately. It looks at each of them.
 func (m *Manager) Known() map[Status]int {
 	counts := make(map[Status]int, 3)
-	m.cache.each(func(_ *entry, v *view) bool {
+	for _, v := range m.cache.all() {
 		if !v.missing {
 			counts[v.Status]++
 		}
-		return true
-	})
+	}
 	return counts
 }
 
@@ -31,15 +30,14 @@ func (m *Manager) Remembers(user string) bool {
 // valid access token any more, if no refresh worked from now on: the time
 // that operators have to end an outage. ok is false if none is in use.
 func (m *Manager) TimeLeft() (left time.Duration, ok bool) {
-	m.cache.each(func(e *entry, v *view) bool {
+	for e, v := range m.cache.all() {
 		if v.Status != StatusActive || v.missing || !e.usedSince(v.IssuedAt) {
-			return true
+			continue
 		}
 		if until := max(time.Until(v.ExpiresAt), 0); !ok || until < left {
 			left, ok = until, true
 		}
-		return true
-	})
+	}
 	return left, ok
 }
 
@@ -47,11 +45,10 @@ func (m *Manager) TimeLeft() (left time.Duration, ok bool) {
 // because the store has not taken them yet.
 func (m *Manager) Pending() int {
 	pending := 0
-	m.cache.each(func(e *entry, _ *view) bool {
+	for e := range m.cache.all() {
 		if e.hasPending() {
 			pending++
 		}
-		return true
-	})
+	}
 	return pending
 }

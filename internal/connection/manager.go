@@ -92,19 +92,11 @@ type Config struct {
 	Random func(max time.Duration) time.Duration
 }
 
-// Defaults of [Config].
-const (
-	defaultMaxCached    = 100_000
-	defaultRefreshCount = 10
-	defaultRefreshPer   = time.Second
-	defaultLease        = 30 * time.Second
-)
-
 func (c Config) withDefaults() Config {
-	c.MaxCached = cmp.Or(c.MaxCached, defaultMaxCached)
-	c.RefreshCount = cmp.Or(c.RefreshCount, defaultRefreshCount)
-	c.RefreshPer = cmp.Or(c.RefreshPer, defaultRefreshPer)
-	c.Lease = cmp.Or(c.Lease, defaultLease)
+	c.MaxCached = cmp.Or(c.MaxCached, 100_000)
+	c.RefreshCount = cmp.Or(c.RefreshCount, 10)
+	c.RefreshPer = cmp.Or(c.RefreshPer, time.Second)
+	c.Lease = cmp.Or(c.Lease, 30*time.Second)
 	if c.Random == nil {
 		c.Random = rand.N[time.Duration]
 	}
@@ -148,7 +140,7 @@ func NewManager(config Config) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		config: config,
-		cache:  newCache(config.MaxCached),
+		cache:  &cache{limit: config.MaxCached},
 		// One at a time, evenly: a burst on top would exceed the quota.
 		budget: rate.NewLimiter(rate.Every(config.RefreshPer/time.Duration(config.RefreshCount)), 1),
 		alarms: newAlarms(),
@@ -174,7 +166,5 @@ func (m *Manager) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-func (m *Manager) isClosing() bool { return m.closing.Load() }
 
 func (m *Manager) key(user string) Key { return Key{App: m.config.App, User: user} }

@@ -1,6 +1,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -46,24 +47,11 @@ func (m *Manager) await(ctx context.Context, user string) (Token, error) {
 			return Token{}, err
 		}
 	}
-	if err := m.update(ctx, e); err != nil {
-		return Token{}, err
-	}
-	v := e.view.Load()
-	if !v.usable(time.Now()) {
-		return Token{}, ErrTokenUnavailable
-	}
-	return v.token(), nil
-}
-
-// update brings an entry up to date. A token that is usable makes its errors
-// irrelevant.
-func (m *Manager) update(ctx context.Context, e *entry) error {
 	err := m.join(ctx, e)
-	if e.view.Load().usable(time.Now()) {
-		return nil
+	if v := e.view.Load(); v.usable(time.Now()) {
+		return v.token(), nil // whatever went wrong
 	}
-	return err
+	return Token{}, cmp.Or(err, ErrTokenUnavailable)
 }
 
 // join waits for the flight of a connection, which is started if there is
@@ -103,7 +91,7 @@ func classify(e *entry) job {
 
 // runDue is a background job of the schedule.
 func (m *Manager) runDue(e *entry) {
-	if m.isClosing() {
+	if m.closing.Load() {
 		return
 	}
 	defer m.work.add()()

@@ -104,12 +104,11 @@ func (e *entry) alarm() (reason string, since time.Time) {
 // of their own: see [EventConnectionAlarm]. It looks at each of them.
 func (m *Manager) Troubled() int {
 	n := 0
-	m.cache.each(func(e *entry, _ *view) bool {
+	for e := range m.cache.all() {
 		if _, since := e.alarm(); !since.IsZero() {
 			n++
 		}
-		return true
-	})
+	}
 	return n
 }
 
