@@ -38,21 +38,21 @@ func (o *observer) Event(e connection.Event) {
 
 // hand has an event reach its subscribers, if it is one that does.
 func (o *observer) hand(e connection.Event) {
-	if caddyEvent(e.Kind) == "" {
+	name := eventInfos[e.Kind].caddy
+	if name == "" {
 		return
 	}
 	select {
 	case o.queue <- e:
 	default:
-		o.logger.Warn("dropped an event: subscribers are too slow", "event", caddyEvent(e.Kind))
+		o.logger.Warn("dropped an event: subscribers are too slow", "event", name)
 	}
 }
 
 // log writes one line per event.
 func (o *observer) log(e connection.Event) {
-	level := eventLevel(e.Kind)
-	ctx := context.Background()
-	if !o.logger.Enabled(ctx, level) {
+	info, ctx := eventInfos[e.Kind], context.Background()
+	if !o.logger.Enabled(ctx, info.level) {
 		return
 	}
 	fields := make([]slog.Attr, 0, 7)
@@ -72,79 +72,38 @@ func (o *observer) log(e connection.Event) {
 	if e.Err != nil {
 		fields = append(fields, slog.Any("error", e.Err))
 	}
-	o.logger.LogAttrs(ctx, level, eventMessage(e.Kind), fields...)
+	o.logger.LogAttrs(ctx, info.level, info.message, fields...)
 }
 
-// eventLevel is how much attention an event wants.
-func eventLevel(kind connection.EventKind) slog.Level {
-	switch kind {
-	case connection.EventAppAlarm, connection.EventConnectionAlarm, connection.EventWritePending:
-		return slog.LevelError
-	case connection.EventRefreshFailed, connection.EventReauthRequired, connection.EventPortalShared,
-		connection.EventClaimTaken, connection.EventDoubleRefresh,
-		connection.EventFallbackUsed, connection.EventFallbackFailed:
-		return slog.LevelWarn
-	}
-	return slog.LevelInfo
+// eventInfo is how an event is told: the level and the words of its line in the
+// log, and the name under which it reaches subscribers of Caddy's events app,
+// empty for one that does not.
+type eventInfo struct {
+	level   slog.Level
+	message string
+	caddy   string
 }
 
-// eventMessage words an event for a log.
-func eventMessage(kind connection.EventKind) string {
-	switch kind {
-	case connection.EventConnected:
-		return "user connected"
-	case connection.EventRefreshed:
-		return "access token refreshed"
-	case connection.EventRefreshFailed:
-		return "access token not refreshed; it will be tried again"
-	case connection.EventConnectionAlarm:
-		return "HubSpot refuses this connection alone; it will be tried again, less and less often"
-	case connection.EventConnectionAlarmCleared:
-		return "the connection's alarm is over"
-	case connection.EventReauthRequired:
-		return "connection lost: the user has to install the app again"
-	case connection.EventDisconnected:
-		return "user disconnected"
-	case connection.EventPortalShared:
-		return "two users of the app are connected to the same portal"
-	case connection.EventClaimTaken:
-		return "took over a refresh that another process did not finish"
-	case connection.EventDoubleRefresh:
-		return "two processes refreshed the same connection at once"
-	case connection.EventWritePending:
-		return "new tokens are in memory only: the store does not take them"
-	case connection.EventWriteRecovered:
-		return "pending tokens are in the store now"
-	case connection.EventFallbackUsed:
-		return "the store is down: using the copy of the connection in fallback_cache"
-	case connection.EventFallbackFailed:
-		return "fallback_cache cannot be used"
-	case connection.EventAppAlarm:
-		return "something is wrong with the app as a whole"
-	case connection.EventAppAlarmCleared:
-		return "the app is well again"
-	}
-	return "connection event"
-}
-
-// caddyEvent is the name under which an event reaches subscribers of Caddy's
-// events app, empty for one that does not.
-func caddyEvent(kind connection.EventKind) string {
-	switch kind {
-	case connection.EventConnected:
-		return "hubspot_connected"
-	case connection.EventDisconnected:
-		return "hubspot_disconnected"
-	case connection.EventReauthRequired:
-		return "hubspot_reauth_required"
-	case connection.EventConnectionAlarm:
-		return "hubspot_connection_alarm"
-	case connection.EventAppAlarm:
-		return "hubspot_app_alarm"
-	case eventInstallFailed:
-		return "hubspot_install_failed"
-	}
-	return ""
+var eventInfos = map[connection.EventKind]eventInfo{
+	connection.EventConnected:     {slog.LevelInfo, "user connected", "hubspot_connected"},
+	connection.EventRefreshed:     {slog.LevelInfo, "access token refreshed", ""},
+	connection.EventRefreshFailed: {slog.LevelWarn, "access token not refreshed; it will be tried again", ""},
+	connection.EventConnectionAlarm: {slog.LevelError, "HubSpot refuses this connection alone; it will be tried again, less and less often",
+		"hubspot_connection_alarm"},
+	connection.EventConnectionAlarmCleared: {slog.LevelInfo, "the connection's alarm is over", ""},
+	connection.EventReauthRequired:         {slog.LevelWarn, "connection lost: the user has to install the app again", "hubspot_reauth_required"},
+	connection.EventDisconnected:           {slog.LevelInfo, "user disconnected", "hubspot_disconnected"},
+	connection.EventPortalShared:           {slog.LevelWarn, "two users of the app are connected to the same portal", ""},
+	connection.EventClaimTaken:             {slog.LevelWarn, "took over a refresh that another process did not finish", ""},
+	connection.EventDoubleRefresh:          {slog.LevelWarn, "two processes refreshed the same connection at once", ""},
+	connection.EventWritePending:           {slog.LevelError, "new tokens are in memory only: the store does not take them", ""},
+	connection.EventWriteRecovered:         {slog.LevelInfo, "pending tokens are in the store now", ""},
+	connection.EventFallbackUsed:           {slog.LevelWarn, "the store is down: using the copy of the connection in fallback_cache", ""},
+	connection.EventFallbackFailed:         {slog.LevelWarn, "fallback_cache cannot be used", ""},
+	connection.EventAppAlarm:               {slog.LevelError, "something is wrong with the app as a whole", "hubspot_app_alarm"},
+	connection.EventAppAlarmCleared:        {slog.LevelInfo, "the app is well again", ""},
+	// Of installs; the install itself logs it.
+	eventInstallFailed: {caddy: "hubspot_install_failed"},
 }
 
 // eventInstallFailed is an event that no connection has: there may be none.
@@ -169,7 +128,7 @@ func (o *observer) dispatch(ctx caddy.Context) {
 }
 
 func (o *observer) emit(ctx caddy.Context, e connection.Event) {
-	name := caddyEvent(e.Kind)
+	name := eventInfos[e.Kind].caddy
 	if !o.events.ShouldEmit(name) {
 		return
 	}

@@ -15,7 +15,7 @@ func TestEveryEventHasWords(t *testing.T) {
 		connection.EventWriteRecovered, connection.EventFallbackUsed, connection.EventFallbackFailed,
 		connection.EventAppAlarm, connection.EventAppAlarmCleared,
 	} {
-		if eventMessage(kind) == "connection event" {
+		if eventInfos[kind].message == "" {
 			t.Errorf("%s has no message of its own", kind)
 		}
 	}
@@ -24,10 +24,11 @@ func TestEveryEventHasWords(t *testing.T) {
 // A connection that HubSpot refuses wants to be looked at, and subscribers are
 // told; that it is over is for the log.
 func TestConnectionAlarmsAreLoud(t *testing.T) {
-	if eventLevel(connection.EventConnectionAlarm) != slog.LevelError || caddyEvent(connection.EventConnectionAlarm) != "hubspot_connection_alarm" {
+	alarm, over := eventInfos[connection.EventConnectionAlarm], eventInfos[connection.EventConnectionAlarmCleared]
+	if alarm.level != slog.LevelError || alarm.caddy != "hubspot_connection_alarm" {
 		t.Error("the alarm of a connection is no error, or reaches no subscriber")
 	}
-	if eventLevel(connection.EventConnectionAlarmCleared) != slog.LevelInfo || caddyEvent(connection.EventConnectionAlarmCleared) != "" {
+	if over.level != slog.LevelInfo || over.caddy != "" {
 		t.Error("the end of a connection's alarm is not for the log alone")
 	}
 }

@@ -52,6 +52,9 @@ func New() *Metrics {
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help, Buckets: buckets}, labels)
 	}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
+	}
 	return &Metrics{
 		requests: counter("requests_total", "Requests to the proxy, by who answered (hubspot or sidecar) and the class of the status.",
 			"app", "caller", "source", "code"),
@@ -78,19 +81,16 @@ func New() *Metrics {
 			"app", "caller", "dimension"),
 		tokensRemoved: counter("tokens_removed_total", "Access tokens that HubSpot sent back and that were removed from the answer, by where they were (header or body).",
 			"app", "where"),
-		headroom: &headrooms{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "quota_headroom_ratio"),
-			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", []string{"app"}, nil)},
-		freezes: &freezeCounts{desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "freezes"),
-			"Freezes that are in force in this process.", nil, nil)},
+		headroom: &headrooms{desc: desc("quota_headroom_ratio",
+			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", "app")},
+		freezes: &freezeCounts{desc: desc("freezes", "Freezes that are in force in this process.")},
 		connections: &connectionCounts{
-			desc: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections"),
-				"Connections that this process has in memory, by status.", []string{"app", "status"}, nil),
-			pending: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "pending_writes"),
-				"Connections whose newest tokens are in memory only, because the store does not take them.", []string{"app"}, nil),
-			troubled: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "connections_troubled"),
-				"Connections in memory that HubSpot refuses for a reason of their own.", []string{"app"}, nil),
-			timeLeft: prometheus.NewDesc(prometheus.BuildFQName(ns, sub, "time_left_seconds"),
-				"Time until the first connection in use has no valid access token, if no refresh worked from now on.", []string{"app"}, nil),
+			desc: desc("connections", "Connections that this process has in memory, by status.", "app", "status"),
+			pending: desc("pending_writes", "Connections whose newest tokens are in memory only, because the store does not take them.",
+				"app"),
+			troubled: desc("connections_troubled", "Connections in memory that HubSpot refuses for a reason of their own.", "app"),
+			timeLeft: desc("time_left_seconds",
+				"Time until the first connection in use has no valid access token, if no refresh worked from now on.", "app"),
 		},
 	}
 }
