@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"errors"
-
 	"net/http"
 	"slices"
 	"strings"
@@ -19,19 +18,22 @@ import (
 )
 
 // admit finds out who calls, for whom and what for, and whether that is
-// permitted. It returns the request for the proxy. The error is an
-// [*apierror.Error], or that of an envelope's body.
+// permitted. It returns the request for the proxy, or nil if it was answered
+// here. The error is an [*apierror.Error], or that of a body that was read.
 func (c *Call) admit() (*http.Request, error) {
 	r := c.inbound
 	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
 		return nil, err
 	}
 	wrong := c.readTarget()
+	if c.asksTokenInfo() {
+		return nil, c.answerTokenInfo(wrong)
+	}
 	var blocked, err error
 	if c.target.path != "" {
 		blocked = c.checkBlocked()
 	}
-	c.caller, err = c.authenticate()
+	c.caller, err = c.authenticate(r)
 	// What is blocked is public, and SDKs send their OAuth calls without a key.
 	for _, refusal := range [...]error{blocked, err, wrong} {
 		if refusal != nil {
@@ -56,16 +58,16 @@ func (c *Call) admit() (*http.Request, error) {
 	return c.outgoing(r), nil
 }
 
-// authenticate finds the caller.
-func (c *Call) authenticate() (*access.Caller, error) {
-	r, relay := c.inbound, c.relay
+// authenticate finds the caller of a request: the call's own, or one that shows
+// what the call shows elsewhere.
+func (c *Call) authenticate(r *http.Request) (*access.Caller, error) {
+	relay := c.relay
 	_, hasKey := r.Header["Authorization"]
 	switch {
 	case !relay.Open || hasKey && relay.Desk.HasCallers():
 		caller, err := relay.Desk.Authenticate(r)
-		if err != nil && !hasKey && mentionsDeveloperKey(r.URL.RawQuery) {
-			return nil, apierror.Wrap(apierror.CallerUnauthenticated,
-				"A developer API key (hapikey) cannot be used here: the sidecar calls HubSpot as its users. Send the key of a caller, as Authorization: Bearer <key>.", err)
+		if err != nil && !hasKey {
+			err = c.explainDeveloperKey(err)
 		}
 		return caller, err
 	case hasKey:
@@ -222,7 +224,21 @@ func (c *Call) checkBlocked() error {
 
 // judge checks a call whose method and target are known and not blocked.
 func (c *Call) judge() error {
-	ctx, app := c.inbound.Context(), c.relay.App
+	if err := c.judgeUser(); err != nil {
+		return err
+	}
+	if err := c.enforce(c.caller.CheckPath(c.method, c.readings)); err != nil {
+		return err
+	}
+	c.api = c.relay.api
+	if regional, ok := c.relay.hublets.of(c.user); ok {
+		c.api = regional
+	}
+	return c.checkFrozen()
+}
+
+// judgeUser checks for whom the call is.
+func (c *Call) judgeUser() error {
 	if scope := c.caller.Scope(); scope != nil {
 		if err := c.named("the user token", scope.User); err != nil {
 			return err
@@ -234,21 +250,18 @@ func (c *Call) judge() error {
 	if err := userid.Check(c.user); err != nil {
 		return apierror.Bad(err)
 	}
-	for _, refusal := range [...]error{c.caller.CheckUser(app.Name, c.user), c.caller.CheckPath(c.method, c.readings)} {
-		if refusal == nil {
-			continue
-		}
-		dryRun, err := c.relay.Desk.Enforce(ctx, app, c.caller, c.user, refusal)
-		c.dryRun = cmp.Or(c.dryRun, dryRun)
-		if err != nil {
-			return err
-		}
+	return c.enforce(c.caller.CheckUser(c.relay.App.Name, c.user))
+}
+
+// enforce makes an answer of what the caller's policy says, if that is not on
+// trial.
+func (c *Call) enforce(refusal error) error {
+	if refusal == nil {
+		return nil
 	}
-	c.api = c.relay.api
-	if regional, ok := c.relay.hublets.of(c.user); ok {
-		c.api = regional
-	}
-	return c.checkFrozen()
+	dryRun, err := c.relay.Desk.Enforce(c.inbound.Context(), c.relay.App, c.caller, c.user, refusal)
+	c.dryRun = cmp.Or(c.dryRun, dryRun)
+	return err
 }
 
 func (c *Call) userRequired() error {
@@ -275,10 +288,15 @@ func (c *Call) checkFrozen() error {
 	if c.relay.Desk.NothingFrozen() {
 		return nil
 	}
+	return c.refuseFrozen(c.mayChange())
+}
+
+// refuseFrozen is checkFrozen for a call that may change something, or not.
+func (c *Call) refuseFrozen(writes bool) error {
 	wait := c.patience(c.inbound.Context())
 	defer wait.end()
 	return c.relay.Desk.CheckFrozen(wait, freeze.Call{
-		App: c.relay.App.Name, User: c.user, Caller: c.callerName(), Writes: c.mayChange(),
+		App: c.relay.App.Name, User: c.user, Caller: c.callerName(), Writes: writes,
 	})
 }
 

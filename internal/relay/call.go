@@ -67,6 +67,8 @@ type Call struct {
 	// dryRun is the correlation id of what the caller's policy would have
 	// refused first, empty if that is nothing.
 	dryRun string
+	// answered is set for an answer of our own that is no error.
+	answered bool
 	// unanswered is the error that somebody else answers.
 	unanswered error
 
@@ -98,6 +100,8 @@ func (c *Call) Serve() error {
 	out, err := c.admit()
 	if err != nil {
 		c.refuse(err)
+	}
+	if out == nil {
 		return c.unanswered
 	}
 	c.relay.proxy.ServeHTTP(&c.answer, out)

@@ -76,7 +76,7 @@ func (c *Call) record() {
 	}
 	e.Method, e.Path = c.auditTarget()
 	switch {
-	case c.errorKind != "":
+	case c.errorKind != "", c.answered:
 	case c.received != 0:
 		e.CorrelationID = audit.CorrelationID(c.hubspotID)
 	case c.inbound.Context().Err() != nil:
