@@ -18,6 +18,7 @@ import (
 // TestNothingInTheAuditLog does everything that the store can do and looks
 // for what must not be in Vault's audit log.
 func TestNothingInTheAuditLog(t *testing.T) {
+	t.Parallel()
 	v := vaulttest.Start(t)
 	role, c := appRole(t, v, nil)
 	secretID := role.SecretID(t)

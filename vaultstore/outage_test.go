@@ -21,6 +21,7 @@ import (
 // TestOutages takes a Vault away in three ways under a store in use, which
 // must fail fast, say why, and work again by itself.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	v := vaulttest.Start(t)
 	role, c := appRole(t, v, nil)
 	c.Auth = roleAuth(t, role)
@@ -71,6 +72,7 @@ func TestOutages(t *testing.T) {
 
 // TestSealedFromTheStart starts a store while Vault is sealed.
 func TestSealedFromTheStart(t *testing.T) {
+	t.Parallel()
 	v := vaulttest.Start(t)
 	role, c := appRole(t, v, nil)
 	c.Auth = roleAuth(t, role)

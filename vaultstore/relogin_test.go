@@ -14,6 +14,7 @@ import (
 )
 
 func TestWrappedSecretID(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	role, c := appRole(t, v, map[string]any{"token_ttl": "2s", "token_max_ttl": "2s"})
 	wrapping := role.WrappedSecretID(t)
@@ -117,6 +118,7 @@ func TestHealthFindsADeadLogin(t *testing.T) {
 // TestLoginOutlivesItsTokens uses tokens that live for two seconds and at
 // most four.
 func TestLoginOutlivesItsTokens(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	role, c := appRole(t, v, map[string]any{"token_ttl": "2s", "token_max_ttl": "4s"})
 	c.Auth = roleAuth(t, role)
@@ -170,6 +172,7 @@ func TestRotatedCertificate(t *testing.T) {
 // TestWrongSecretIDLocksNobodyOut uses a wrong secret id for longer than it
 // would take to lock the role, and a wrapping token that is not declared.
 func TestWrongSecretIDLocksNobodyOut(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	role, c := appRole(t, v, nil)
 	file := writeFile(t, "b2b7e1d0-0000-4000-8000-000000000000")

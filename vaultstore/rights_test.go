@@ -137,6 +137,7 @@ func sidecarOf(t *testing.T, v *vaulttest.Server, mount string) vaultstore.Confi
 // TestPolicyForAnotherPlace has the shipped policy for another path and for
 // another mount. A mount that is not there is another matter.
 func TestPolicyForAnotherPlace(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	mount := v.Mount(t)
 	policies := map[string]string{

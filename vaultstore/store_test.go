@@ -23,6 +23,7 @@ import (
 // TestConformance runs with the shipped policy, so that it shows that the
 // policy is enough as well.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	fresh := func(t *testing.T) storetest.Backing {
 		c := sidecar(t, v)

@@ -16,6 +16,7 @@ import (
 // TestTokensWithFewUses works in parallel with tokens that are good for a
 // few requests. Nothing may fail, and Vault may refuse nothing.
 func TestTokensWithFewUses(t *testing.T) {
+	t.Parallel()
 	v := vault.Server(t)
 	for _, uses := range []int{1, 5, 40} {
 		t.Run(fmt.Sprint(uses), func(t *testing.T) {

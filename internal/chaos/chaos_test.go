@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	chaosFor      = flag.Duration("chaos.for", time.Minute, "how long the chaos test breaks things")
+	chaosFor      = flag.Duration("chaos.for", 45*time.Second, "how long the chaos test breaks things")
 	chaosSeed     = flag.Uint64("chaos.seed", 1, "what the chaos test's script is drawn from")
 	chaosSidecars = flag.Int("chaos.sidecars", 3, "caddy processes of the chaos test")
 	chaosUsers    = flag.Int("chaos.users", 24, "connected users for each of the chaos test's two apps")
@@ -22,6 +22,7 @@ const calm = rotatingLife
 
 // TestChaos is described in the documentation of the package.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	l := newLedger()
 	hub := newHubSpot(t, l, *chaosSidecars, *chaosUsers)
 	vault := newVaultTap(t, l, *chaosSidecars)

@@ -49,6 +49,7 @@ func wantWithin(t *testing.T, s *sidecar, want int, limit time.Duration) {
 // TestFreezeReachesOtherProcesses freezes through one of two processes that
 // share a store and know nothing of each other, and kills the other.
 func TestFreezeReachesOtherProcesses(t *testing.T) {
+	t.Parallel()
 	const promised = 5 * time.Second
 	hubspot, err := sandbox.New(sandbox.Options{Quota: sandbox.Quota{Requests: 100_000, Interval: time.Second}})
 	if err != nil {
