@@ -80,13 +80,6 @@ var kinds = map[SubCategory]kind{
 	UpstreamTimeout:       {status: 504, proxyError: "http_response_timeout"},
 }
 
-// Policies of HubSpot's rate limits, as they stand in policyName.
-const (
-	PolicyTenSecondlyRolling = "TEN_SECONDLY_ROLLING"
-	PolicySecondly           = "SECONDLY"
-	PolicyDaily              = "DAILY"
-)
-
 // Error is an answer of the sidecar's own. Make one with [New], [Wrap] or
 // [NewRateLimited], set what else is known, and let it answer with
 // [Error.ServeHTTP]. It must not be changed once it is shared. The zero value

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // answer serves e over a real connection.
@@ -98,7 +99,7 @@ func TestBody(t *testing.T) {
 	bare := apierror.New(apierror.NotConnected, "no connection")
 	bare.CorrelationID = full.CorrelationID
 	bare.Context, bare.Links = map[string][]string{}, map[string]string{}
-	limited := apierror.NewRateLimited(apierror.PolicySecondly, 0)
+	limited := apierror.NewRateLimited(hubspot.PolicySecondly, 0)
 	limited.CorrelationID = full.CorrelationID
 
 	const id = `"correlationId":"7b2f4a0e-0000-4000-8000-000000000000"`
@@ -132,10 +133,10 @@ func TestRateLimited(t *testing.T) {
 		message    string
 		retryAfter string
 	}{
-		{apierror.PolicyTenSecondlyRolling, 1200 * time.Millisecond, "You have reached your ten_secondly_rolling limit.", "2"},
-		{apierror.PolicySecondly, time.Millisecond, "You have reached your secondly limit.", "1"},
-		{apierror.PolicyDaily, time.Hour, "You have reached your daily limit.", "3600"},
-		{apierror.PolicySecondly, -time.Second, "You have reached your secondly limit.", "1"},
+		{hubspot.PolicyTenSecondlyRolling, 1200 * time.Millisecond, "You have reached your ten_secondly_rolling limit.", "2"},
+		{hubspot.PolicySecondly, time.Millisecond, "You have reached your secondly limit.", "1"},
+		{hubspot.PolicyDaily, time.Hour, "You have reached your daily limit.", "3600"},
+		{hubspot.PolicySecondly, -time.Second, "You have reached your secondly limit.", "1"},
 	} {
 		e := apierror.NewRateLimited(tc.policy, tc.wait)
 		response, _ := answer(t, "GET", e)

@@ -6,13 +6,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
 // QuotaWaited notes that a request waited for quota; waits of nothing are
 // those of requests that were refused at once.
-func (m *Metrics) QuotaWaited(app string, class quota.Class, result string, d time.Duration) {
-	m.quotaWaits.WithLabelValues(app, className(class), result).Observe(d.Seconds())
+func (m *Metrics) QuotaWaited(app string, limit hubspot.Limit, result string, d time.Duration) {
+	m.quotaWaits.WithLabelValues(app, limitName(limit), result).Observe(d.Seconds())
 }
 
 // Results of a wait for quota.
@@ -22,8 +23,8 @@ const (
 	QuotaGone    = "gone"
 )
 
-func className(class quota.Class) string {
-	if class == quota.Search {
+func limitName(limit hubspot.Limit) string {
+	if limit == hubspot.SearchLimit {
 		return "search"
 	}
 	return "burst"

@@ -3,6 +3,8 @@ package quota
 import (
 	"sync"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // bucket paces the requests to one portal. Times are nanoseconds on the
@@ -225,7 +227,7 @@ func (b *bucket) soon(w *waiter, d int64) bool {
 }
 
 // answered takes in an answer that was not a refusal.
-func (b *bucket) answered(t Ticket, usage Usage) {
+func (b *bucket) answered(t Ticket, usage hubspot.Usage) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.limiter.now()
@@ -234,7 +236,7 @@ func (b *bucket) answered(t Ticket, usage Usage) {
 		b.share.late(now)
 	}
 	b.gate.passed(t.seq)
-	if usage == (Usage{}) {
+	if usage == (hubspot.Usage{}) {
 		b.share.grow()
 	} else {
 		more := b.share.learn(&b.sends, sight{now: now, sent: t.sent, seq: t.seq, usage: usage})
@@ -247,7 +249,7 @@ func (b *bucket) answered(t Ticket, usage Usage) {
 }
 
 // limited takes in a refusal.
-func (b *bucket) limited(t Ticket, limited Limited) {
+func (b *bucket) limited(t Ticket, limited hubspot.Limited) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.limiter.now()
@@ -271,7 +273,7 @@ func (b *bucket) limited(t Ticket, limited Limited) {
 
 // pause is how long it takes until the limit has room again, at a guess: a
 // rolling window moves all the time, so it is the time of one slot.
-func (b *bucket) pause(limited Limited) int64 {
+func (b *bucket) pause(limited hubspot.Limited) int64 {
 	if limited.Policy != "" && limited.Policy != b.policy {
 		// Another window than ours, so a second of its own.
 		return int64(time.Second)

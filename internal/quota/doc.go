@@ -2,13 +2,13 @@
 // knows nothing of HTTP servers and of Caddy.
 //
 // A [Limiter] belongs to one app. It has two buckets for each portal, one for
-// search and one for everything else that HubSpot counts, as [ClassOf] says.
+// search and one for everything else that HubSpot counts, as [hubspot.LimitOf] says.
 // Whoever sends a request asks first and tells the [Ticket] it gets what came
 // of the request. [Limiter.Try] lets it go at once if it may, [Limiter.Wait]
 // has it wait for its turn; in between, the caller can do what makes sense only
 // for a request that waits:
 //
-//	r := quota.Request{HubID: 62515, Class: class, Wait: 10 * time.Second}
+//	r := quota.Request{HubID: 62515, Limit: hubspot.BurstLimit, Wait: 10 * time.Second}
 //	ticket, ok := limiter.Try(r)
 //	if !ok {
 //		ticket, err = limiter.Wait(ctx, r)
@@ -18,7 +18,7 @@
 //	}
 //	res, err := transport.RoundTrip(req)
 //	…
-//	ticket.Answered(quota.ReadUsage(res.Header))
+//	ticket.Answered(hubspot.ReadUsage(res.Header))
 //
 // [Limiter.Acquire] is the two in a row.
 //

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // gate is closed while HubSpot has said that it takes nothing.
@@ -70,7 +70,7 @@ func (g *gate) daily(now int64, next uint64, asked time.Duration) *Refusal {
 }
 
 func (g *gate) dailyRefusal(now int64) *Refusal {
-	return &Refusal{Policy: apierror.PolicyDaily, RetryAfter: time.Duration(max(g.probe-now, int64(time.Second)))}
+	return &Refusal{Policy: hubspot.PolicyDaily, RetryAfter: time.Duration(max(g.probe-now, int64(time.Second)))}
 }
 
 // shut refuses requests while the daily limit is used up, except for one at

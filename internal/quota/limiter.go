@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // Rate is a limit: Count requests in any span of the length Per. Both must be
@@ -42,8 +42,8 @@ func NewLimiter(c Config) *Limiter {
 		size = defaultMaxPortals
 	}
 	l := &Limiter{epoch: time.Now()}
-	l.burst.init(l, c.Burst, apierror.PolicyTenSecondlyRolling, size)
-	l.search.init(l, c.Search, apierror.PolicySecondly, size)
+	l.burst.init(l, c.Burst, hubspot.PolicyTenSecondlyRolling, size)
+	l.search.init(l, c.Search, hubspot.PolicySecondly, size)
 	return l
 }
 
@@ -54,8 +54,8 @@ func (l *Limiter) now() int64 { return int64(time.Since(l.epoch)) }
 type Request struct {
 	// HubID is the portal.
 	HubID int64
-	// Class is the limit that counts the request.
-	Class Class
+	// Limit is the one that counts the request.
+	Limit hubspot.Limit
 	// Lane is its urgency.
 	Lane Lane
 	// Wait is how long it can wait from the call that it is given to, to
@@ -130,10 +130,10 @@ func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
 
 // bucket returns the bucket that counts a request, or nil if none does.
 func (l *Limiter) bucket(r *Request, now int64) *bucket {
-	switch r.Class {
-	case Burst:
+	switch r.Limit {
+	case hubspot.BurstLimit:
 		return l.burst.get(r.HubID, now)
-	case Search:
+	case hubspot.SearchLimit:
 		return l.search.get(r.HubID, now)
 	}
 	return nil
@@ -198,14 +198,14 @@ type Ticket struct {
 
 // Answered says that HubSpot has answered, other than with a refusal for the
 // sake of a limit, and what it told of its limit.
-func (t Ticket) Answered(usage Usage) {
+func (t Ticket) Answered(usage hubspot.Usage) {
 	if t.bucket != nil {
 		t.bucket.answered(t, usage)
 	}
 }
 
 // Limited says that HubSpot has refused the request for the sake of a limit.
-func (t Ticket) Limited(limited Limited) {
+func (t Ticket) Limited(limited hubspot.Limited) {
 	if t.bucket != nil {
 		t.bucket.limited(t, limited)
 	}

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
@@ -32,7 +32,7 @@ func use(t *testing.T, l *quota.Limiter, r quota.Request) {
 	if waited := time.Since(begun); waited > 0 {
 		t.Fatalf("waited %v below the quota", waited)
 	}
-	ticket.Answered(quota.Usage{})
+	ticket.Answered(hubspot.Usage{})
 }
 
 func TestBelowTheQuotaNobodyWaits(t *testing.T) {
@@ -45,16 +45,16 @@ func TestBelowTheQuotaNobodyWaits(t *testing.T) {
 			// Another portal, search, and what HubSpot does not count.
 			use(t, l, quota.Request{HubID: 2})
 			for range 5 {
-				use(t, l, quota.Request{HubID: 1, Class: quota.Search})
+				use(t, l, quota.Request{HubID: 1, Limit: hubspot.SearchLimit})
 			}
 			for range 500 {
-				use(t, l, quota.Request{HubID: 1, Class: quota.Exempt})
+				use(t, l, quota.Request{HubID: 1, Limit: hubspot.NoLimit})
 			}
 			r := refused(t, l, quota.Request{HubID: 1})
 			if r.Policy != rolling || r.RetryAfter < 9*time.Second || r.RetryAfter > 11*time.Second {
 				t.Errorf("beyond the quota: %+v", r)
 			}
-			if r := refused(t, l, quota.Request{HubID: 1, Class: quota.Search}); r.Policy != apierror.PolicySecondly {
+			if r := refused(t, l, quota.Request{HubID: 1, Limit: hubspot.SearchLimit}); r.Policy != hubspot.PolicySecondly {
 				t.Errorf("beyond the quota of search: %+v", r)
 			}
 			time.Sleep(10 * time.Second)
@@ -333,7 +333,7 @@ func TestLanes(t *testing.T) {
 							return
 						}
 						time.Sleep(5 * time.Millisecond)
-						ticket.Answered(quota.Usage{})
+						ticket.Answered(hubspot.Usage{})
 						mu.Lock()
 						counts[lane]++
 						if lane == quota.Interactive {
@@ -429,7 +429,7 @@ func BenchmarkAcquire(b *testing.B) {
 // BenchmarkRequest is all that a request costs here, with HubSpot's headers.
 func BenchmarkRequest(b *testing.B) {
 	l := newLimiter(1000, 50*time.Microsecond)
-	usage := quota.Usage{Max: 1000, Remaining: 999, Per: 50 * time.Microsecond}
+	usage := hubspot.Usage{Max: 1000, Remaining: 999, Per: 50 * time.Microsecond}
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -453,7 +453,7 @@ func TestRefusedRequestsTryBeforeTheyGiveUp(t *testing.T) {
 			if err != nil {
 				t.Fatalf("try %d, after %v: %v", try+1, time.Since(begun), err)
 			}
-			ticket.Limited(quota.Limited{Policy: rolling})
+			ticket.Limited(hubspot.Limited{Policy: rolling})
 		}
 		if waited := time.Since(begun); waited > wait {
 			t.Errorf("the last try was after %v, want it within %v", waited, wait)

@@ -1,6 +1,10 @@
 package quota
 
-import "math"
+import (
+	"math"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+)
 
 // share is what a bucket knows of others that use the same limit, and how
 // much of it this process takes.
@@ -145,7 +149,7 @@ func (s *share) late(now int64) {
 type sight struct {
 	now, sent int64
 	seq       uint64
-	usage     Usage
+	usage     hubspot.Usage
 }
 
 // learn takes in what HubSpot tells of its limit, and returns how many slots

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
@@ -281,7 +282,7 @@ func TestSearchIsShared(t *testing.T) {
 		clients := make([]*client, 2)
 		for i := range clients {
 			clients[i] = newClient(s, 100*time.Millisecond)
-			clients[i].class = quota.Search
+			clients[i].limit = hubspot.SearchLimit
 			clients[i].work(ctx, &wg, 5, time.Minute, always)
 		}
 		time.Sleep(time.Minute)

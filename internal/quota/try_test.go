@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
@@ -21,7 +22,7 @@ func TestTryDoesNotWait(t *testing.T) {
 		if _, ok := l.Try(r); ok {
 			t.Error("a place beyond the quota")
 		}
-		if _, ok := l.Try(quota.Request{HubID: 1, Class: quota.Exempt}); !ok {
+		if _, ok := l.Try(quota.Request{HubID: 1, Limit: hubspot.NoLimit}); !ok {
 			t.Error("no place for what is not counted")
 		}
 		// The failed try took nothing.
@@ -100,7 +101,7 @@ func TestWaitBelowTheQuota(t *testing.T) {
 		if err != nil || ticket.Waited != 0 {
 			t.Errorf("waited %v, error %v", ticket.Waited, err)
 		}
-		if _, err := l.Wait(t.Context(), quota.Request{HubID: 1, Class: quota.Exempt}); err != nil {
+		if _, err := l.Wait(t.Context(), quota.Request{HubID: 1, Limit: hubspot.NoLimit}); err != nil {
 			t.Errorf("what is not counted: %v", err)
 		}
 	})

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
@@ -27,7 +27,7 @@ type server struct {
 }
 
 // arrive handles a request that arrives now.
-func (s *server) arrive() (usage quota.Usage, ok bool) {
+func (s *server) arrive() (usage hubspot.Usage, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -37,13 +37,13 @@ func (s *server) arrive() (usage quota.Usage, ok bool) {
 	}
 	if used >= s.rate.Count {
 		s.refused++
-		return quota.Usage{}, false
+		return hubspot.Usage{}, false
 	}
 	s.accepted = append(s.accepted, now)
 	if s.silent {
-		return quota.Usage{}, true
+		return hubspot.Usage{}, true
 	}
-	return quota.Usage{Max: s.rate.Count, Remaining: s.rate.Count - used - 1, Per: s.rate.Per}, true
+	return hubspot.Usage{Max: s.rate.Count, Remaining: s.rate.Count - used - 1, Per: s.rate.Per}, true
 }
 
 func (s *server) counts() (accepted, refused int) {
@@ -57,7 +57,7 @@ func (s *server) counts() (accepted, refused int) {
 type client struct {
 	limiter *quota.Limiter
 	server  *server
-	class   quota.Class
+	limit   hubspot.Limit
 	// latency is the mean time there and back.
 	latency time.Duration
 
@@ -68,7 +68,7 @@ type client struct {
 }
 
 func (c *client) call(ctx context.Context, r quota.Request) error {
-	r.Class = c.class
+	r.Limit = c.limit
 	deadline := time.Now().Add(r.Wait)
 	for try := 1; ; try++ {
 		ticket, err := c.limiter.Acquire(ctx, r)
@@ -84,7 +84,7 @@ func (c *client) call(ctx context.Context, r quota.Request) error {
 			c.note(&c.served)
 			return nil
 		}
-		ticket.Limited(quota.Limited{})
+		ticket.Limited(hubspot.Limited{})
 		if try == 3 {
 			return errors.New("refused three times")
 		}
@@ -172,4 +172,4 @@ func refusal(t *testing.T, err error) *quota.Refusal {
 	return r
 }
 
-const rolling = apierror.PolicyTenSecondlyRolling
+const rolling = hubspot.PolicyTenSecondlyRolling

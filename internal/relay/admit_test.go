@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
@@ -60,7 +61,7 @@ func TestFrozenWhileWaiting(t *testing.T) {
 		const path = "/crm/objects/2026-09/contacts"
 		c := relay.NewCall(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", path, nil), path)
 		c.user, c.method, c.target = "acme", "GET", target{path: path}
-		c.pacing = pacing{until: c.since.Add(10 * time.Second), class: quota.Burst}
+		c.pacing = pacing{until: c.since.Add(10 * time.Second), limit: hubspot.BurstLimit}
 		if err := c.getToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
@@ -18,7 +19,7 @@ type pacing struct {
 	// try.
 	until time.Time
 	lane  quota.Lane
-	class quota.Class
+	limit hubspot.Limit
 }
 
 // readPacing reads the headers with which a caller says how long and how
@@ -74,7 +75,7 @@ func laneNamed(name string) (quota.Lane, bool) {
 func (c *Call) waitForPlace(ctx context.Context) (quota.Ticket, error) {
 	begun := time.Now()
 	request := quota.Request{
-		HubID: c.token.HubID, Class: c.pacing.class, Lane: c.pacing.lane,
+		HubID: c.token.HubID, Limit: c.pacing.limit, Lane: c.pacing.lane,
 		Wait: c.pacing.until.Sub(begun), Again: c.tries,
 	}
 	limiter := c.relay.App.Limiter
@@ -97,7 +98,7 @@ func (c *Call) waitForPlace(ctx context.Context) (quota.Ticket, error) {
 	case err != nil:
 		result = metrics.QuotaRefused
 	}
-	c.relay.Metrics.QuotaWaited(c.relay.App.Name, c.pacing.class, result, time.Since(begun))
+	c.relay.Metrics.QuotaWaited(c.relay.App.Name, c.pacing.limit, result, time.Since(begun))
 	if refusal, ok := errors.AsType[*quota.Refusal](err); ok {
 		err = apierror.NewRateLimited(refusal.Policy, refusal.RetryAfter)
 	}
@@ -116,14 +117,14 @@ func (c *Call) readAhead() {
 
 // limitOf returns what a refusal is for, or nil if an answer is none. A body
 // that it has to read is in memory afterwards.
-func (c *Call) limitOf(res *http.Response) *quota.Limited {
+func (c *Call) limitOf(res *http.Response) *hubspot.Limited {
 	// The limit on search is known to come as a 500, too.
 	if res == nil || res.StatusCode != http.StatusTooManyRequests &&
-		(res.StatusCode != http.StatusInternalServerError || c.pacing.class != quota.Search) {
+		(res.StatusCode != http.StatusInternalServerError || c.pacing.limit != hubspot.SearchLimit) {
 		return nil
 	}
 	text, _ := decodeContent(res.Header.Get("Content-Encoding"), holdBody(res))
-	limited, ok := quota.ReadLimited(res.StatusCode, res.Header, text)
+	limited, ok := hubspot.ReadLimited(res.StatusCode, res.Header, text)
 	if !ok {
 		return nil
 	}

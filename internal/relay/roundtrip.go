@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 )
 
@@ -36,7 +37,7 @@ func (roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	c.pacing.class = quota.ClassOf(c.method, c.target.path)
+	c.pacing.limit = hubspot.LimitOf(c.method, c.target.path)
 	if err := c.getToken(ctx); err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func settle(ticket quota.Ticket, got try) {
 	case got.limited != nil:
 		ticket.Limited(*got.limited)
 	case got.res != nil:
-		ticket.Answered(quota.ReadUsage(got.res.Header))
+		ticket.Answered(hubspot.ReadUsage(got.res.Header))
 	case !got.connected:
 		ticket.Unsent()
 	default:

@@ -10,7 +10,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // maxTries is how often HubSpot is asked for one request at the most.
@@ -36,7 +36,7 @@ type try struct {
 	// connected is set if the request may have left.
 	connected bool
 	// limited is the limit for which HubSpot refused the request, or nil.
-	limited *quota.Limited
+	limited *hubspot.Limited
 }
 
 // refusesToken reports whether HubSpot refuses the token and another one can
@@ -110,7 +110,7 @@ func (got try) pause(c *Call) (pause time.Duration, reason string) {
 	if status < http.StatusBadRequest {
 		return 0, ""
 	}
-	asked, hasAsked := quota.ReadRetryAfter(got.res.Header)
+	asked, hasAsked := hubspot.ReadRetryAfter(got.res.Header)
 	switch {
 	case status == http.StatusLocked && hasAsked, status == statusMigration && hasAsked:
 		return asked, "locked"
@@ -130,7 +130,7 @@ func (got try) pauseAfterLimit(c *Call) (time.Duration, string) {
 	switch {
 	case got.limited.Daily():
 		return 0, ""
-	case c.pacing.class != quota.Exempt:
+	case c.pacing.limit != hubspot.NoLimit:
 		return 0, "limited"
 	case got.limited.RetryAfter > 0:
 		return got.limited.RetryAfter, "limited"

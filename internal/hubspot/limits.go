@@ -1,24 +1,32 @@
-package quota
+package hubspot
 
 import (
 	"net/http"
 	"strings"
 )
 
-// Class says which of HubSpot's limits a request counts against.
-type Class uint8
+// Limit says which of HubSpot's limits counts a request
+// (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines).
+type Limit uint8
 
 const (
-	// Burst is the limit per app and portal: 110 in 10 s.
-	Burst Class = iota
-	// Search is the limit on searching CRM objects: 5 in 1 s.
-	Search
-	// Exempt requests have neither limit.
-	Exempt
+	// BurstLimit is the limit per app and portal: 110 in 10 s.
+	BurstLimit Limit = iota
+	// SearchLimit is the limit on searching CRM objects: 5 in 1 s.
+	SearchLimit
+	// NoLimit is for requests that neither of the two counts.
+	NoLimit
 )
 
-// ClassOf returns the class of a request by its method and its path, as it
-// goes to HubSpot.
+// Policies of HubSpot's rate limits, as they stand in policyName.
+const (
+	PolicyTenSecondlyRolling = "TEN_SECONDLY_ROLLING"
+	PolicySecondly           = "SECONDLY"
+	PolicyDaily              = "DAILY"
+)
+
+// LimitOf returns the limit that counts a request, by its method and its
+// path, as it goes to HubSpot.
 //
 // HubSpot marks in its API descriptions what its burst limit does not count.
 // This function knows these groups of paths:
@@ -33,32 +41,32 @@ const (
 // A path too many or too few does no harm: what HubSpot counts and we do not
 // shows up as somebody else's use, and what we count and HubSpot does not is
 // slower than it could be.
-func ClassOf(method, path string) Class {
+func LimitOf(method, path string) Limit {
 	area, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch area {
 	case "crm":
 		if method == http.MethodPost && strings.HasSuffix(rest, "/search") {
-			return Search
+			return SearchLimit
 		}
 		if _, after, ok := strings.Cut(rest, "associations/"); ok && strings.Contains(after, "/batch/") {
-			return Exempt
+			return NoLimit
 		}
 	case "cms":
 		if hasSegment(rest, "source-code") {
-			return Exempt
+			return NoLimit
 		}
 	case "events":
 		if method == http.MethodPost && hasSegment(rest, "send") {
-			return Exempt
+			return NoLimit
 		}
 	case "marketing":
 		if method == http.MethodPost && (hasSegment(rest, "single-send") || hasSegment(rest, "single-email")) {
-			return Exempt
+			return NoLimit
 		}
 	case "webhooks-journal":
-		return Exempt
+		return NoLimit
 	}
-	return Burst
+	return BurstLimit
 }
 
 // hasSegment reports whether one of a path's segments is name.
@@ -70,15 +78,3 @@ func hasSegment(path, name string) bool {
 	}
 	return false
 }
-
-// Lane says how urgent a request is.
-type Lane uint8
-
-const (
-	// Interactive requests overtake batch work. It is the default.
-	Interactive Lane = iota
-	// Batch is work that may wait.
-	Batch
-
-	lanes = 2
-)

@@ -1,4 +1,4 @@
-package quota
+package hubspot
 
 import (
 	"encoding/json"
@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 )
 
 // Usage is what HubSpot says of a burst limit in the headers of an answer:
@@ -69,7 +67,7 @@ type Limited struct {
 }
 
 // Daily reports whether it was the daily limit.
-func (l Limited) Daily() bool { return l.Policy == apierror.PolicyDaily }
+func (l Limited) Daily() bool { return l.Policy == PolicyDaily }
 
 // ReadLimited reads a refusal. ok is false if the answer is none. HubSpot
 // sends 429 in two shapes, one with errorType and policyName, and one for
@@ -102,17 +100,13 @@ func ReadLimited(status int, header http.Header, body []byte) (limited Limited, 
 // policyOf finds the policy in "You have reached your secondly limit."
 func policyOf(message string) string {
 	message = strings.ToLower(message)
-	for _, policy := range []string{apierror.PolicyTenSecondlyRolling, apierror.PolicySecondly, apierror.PolicyDaily} {
+	for _, policy := range []string{PolicyTenSecondlyRolling, PolicySecondly, PolicyDaily} {
 		if strings.Contains(message, " "+strings.ToLower(policy)+" ") {
 			return policy
 		}
 	}
 	return ""
 }
-
-// maxRetryAfter bounds what is believed of a Retry-After. HubSpot speaks of
-// up to 24 hours for an account that is moved.
-const maxRetryAfter = 24 * time.Hour
 
 // ReadRetryAfter returns how long an answer asks to wait: Retry-After-Ms, in
 // milliseconds, or Retry-After in seconds or as a date (RFC 9110, 10.2.3). A
