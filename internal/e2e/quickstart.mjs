@@ -11,8 +11,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const checkout = fileURLToPath(new URL('../../', import.meta.url));
-const startTimeout = 30_000;
-const stopTimeout = 15_000;
+// On a machine that does much else, everything takes its time.
+const startTimeout = 120_000;
+const stopTimeout = 60_000;
 
 // The portals that the sandbox has.
 export const acmePortal = 62515001;
@@ -24,18 +25,19 @@ export class Quickstart {
 
   static async start() {
     const q = new Quickstart();
+    const env = await readFile(join(checkout, 'examples/quickstart/quickstart.env'), 'utf8');
+    q.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
     q.folder = await mkdtemp(join(tmpdir(), 'caddy-hubspot-e2e-'));
     await cp(join(checkout, 'examples/quickstart'), q.folder, {
       recursive: true,
       filter: (path) => path !== join(checkout, 'examples/quickstart/data'),
     });
-    const [sidecar, sandbox, admin] = await freePorts(3);
-    q.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}` };
-    q.url = `http://localhost:${sidecar}`;
-    q.sandboxURL = `http://localhost:${sandbox}`;
-    const env = await readFile(join(q.folder, 'quickstart.env'), 'utf8');
-    q.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
-    await q.resume();
+    await onFreePorts(3, ([sidecar, sandbox, admin]) => {
+      q.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}` };
+      q.url = `http://localhost:${sidecar}`;
+      q.sandboxURL = `http://localhost:${sandbox}`;
+      return q.resume();
+    });
     return q;
   }
 
@@ -121,13 +123,30 @@ export class Quickstart {
   }
 }
 
-export async function freePorts(count) {
-  const servers = await Promise.all(Array.from({ length: count }, async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return server;
-  }));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return ports;
+// onFreePorts has something started on ports, and on others where somebody else
+// has taken one meanwhile.
+export async function onFreePorts(count, start) {
+  for (let left = 5; ; left--) {
+    try {
+      return await start(await freePorts(count));
+    } catch (error) {
+      if (left === 0 || !/address already in use/.test(error.message)) throw error;
+    }
+  }
+}
+
+// freePorts takes ports that the system does not give to connections of its own.
+async function freePorts(count) {
+  const ports = new Set();
+  while (ports.size < count) {
+    const port = 20000 + Math.floor(Math.random() * 10000);
+    const server = createServer();
+    const free = await new Promise((done) => {
+      server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true));
+    });
+    if (!free) continue;
+    await new Promise((done) => server.close(done));
+    ports.add(port);
+  }
+  return [...ports];
 }

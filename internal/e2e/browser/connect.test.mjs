@@ -43,6 +43,7 @@ after(async () => {
 beforeEach(async () => {
   complaints = [];
   page = await browser.newPage();
+  page.setDefaultTimeout(120_000);
   page.on('pageerror', (error) => complaints.push(`${error}`));
   page.on('console', (message) => {
     const expected = /Failed to load resource: the server responded with a status/;

@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
 
-import { acmePortal, freePorts } from '../quickstart.mjs';
+import { acmePortal, onFreePorts } from '../quickstart.mjs';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
 const flags = [
@@ -39,10 +39,11 @@ let browser;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'caddy-hubspot-open-'));
-  const [sidecarPort, sandboxPort] = await freePorts(2);
-  sidecar = (host) => `http://${host}:${sidecarPort}`;
-  sandboxURL = `http://localhost:${sandboxPort}`;
-  await startCaddy(sidecarPort, sandboxPort);
+  await onFreePorts(2, ([sidecarPort, sandboxPort]) => {
+    sidecar = (host) => `http://${host}:${sidecarPort}`;
+    sandboxURL = `http://localhost:${sandboxPort}`;
+    return startCaddy(sidecarPort, sandboxPort);
+  });
   await connect();
   attacker = createServer((req, res) => {
     res.setHeader('Content-Type', 'text/html');
@@ -126,7 +127,7 @@ http://:${sandboxPort} {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   for (const stream of [caddy.stdout, caddy.stderr]) stream.setEncoding('utf8').on('data', (text) => { log += text; });
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   while (!(await fetch(`${sidecar('localhost')}/page`).catch(() => null))?.ok) {
     if (caddy.exitCode !== null || Date.now() > deadline) throw new Error(`caddy does not serve:\n${log}`);
     await delay(50);
@@ -230,7 +231,7 @@ async function tryAll(t, page, base, { sameOrigin } = {}) {
     await t.test(name, async () => {
       const [reachedBefore, refusedBefore] = [await reached(), refused()];
       const read = await page.evaluate(attempt, base + contacts).catch(() => '');
-      const deadline = Date.now() + 10_000;
+      const deadline = Date.now() + 60_000;
       while (refused() === refusedBefore && Date.now() < deadline) await delay(20);
       assert.ok(refused() > refusedBefore, 'the request did not come to the sidecar');
       assert.equal(await reached(), reachedBefore, 'HubSpot was asked');
@@ -244,6 +245,7 @@ async function tryAll(t, page, base, { sameOrigin } = {}) {
 // openPage opens a page at an address; where content is given, it is that.
 async function openPage(url, content) {
   const page = await browser.newPage();
+  page.setDefaultTimeout(120_000);
   if (content) {
     await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: content }), { times: 1 });
   }
