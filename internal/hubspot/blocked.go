@@ -8,7 +8,8 @@ package hubspot
 //
 //   - /oauth: the token, introspection and revocation endpoints of every
 //     version, the v1 access-tokens and refresh-tokens resources, and
-//     /oauth/v2/private-apps/get/access-token-info.
+//     /oauth/v2/private-apps/get/access-token-info, which the relay answers
+//     itself.
 //   - /localdevauth: exchanges a personal access key for an access token, and
 //     makes private-app user tokens (HubSpot/hubspot-local-dev-lib,
 //     api/localDevAuth.ts and api/privateAppUserToken.ts).

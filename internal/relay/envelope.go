@@ -172,13 +172,13 @@ func parseEnvelope(fields []strictbody.Field, base string) (*envelope, error) {
 			if e.body = []byte(text); !checkBody && f.JSON != nil && string(f.JSON) != "null" {
 				e.body = f.JSON
 			}
-			_, err = single(f)
+			err = checkSingle(f)
 		case fieldHeaders:
 			headers = f.JSON
 			if text, ok := textIn(f); ok {
 				headers = json.RawMessage(text)
 			}
-			_, err = single(f)
+			err = checkSingle(f)
 		default:
 			err = fmt.Errorf("an envelope has no field %s; there are method, url, userForeignIdentifier, body and headers", apierror.Quoted(f.Name))
 		}
@@ -199,12 +199,13 @@ func parseEnvelope(fields []strictbody.Field, base string) (*envelope, error) {
 	return &e, err
 }
 
-// single refuses a field that a form has more than once.
-func single(f strictbody.Field) (string, error) {
+// checkSingle refuses a field that a form has more than once.
+func checkSingle(f strictbody.Field) error {
 	if f.JSON != nil {
-		return "", nil
+		return nil
 	}
-	return f.Text()
+	_, err := f.Text()
+	return err
 }
 
 // textIn returns the text that a field is, in a form or in JSON.

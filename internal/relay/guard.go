@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"context"
 	"io"
 	"log/slog"
@@ -104,7 +105,7 @@ func (b *guardedBody) Read(p []byte) (n int, err error) {
 	} else {
 		n, err = b.ReadCloser.Read(p)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		b.guard.keepOut(b.answer.Trailer)
 	}
 	return n, err
