@@ -13,19 +13,26 @@ type bucket struct {
 	limiter *Limiter
 	policy  string
 
-	mu     sync.Mutex
-	count  int   // the configured limit …
-	per    int64 // … in this span
-	slack  int64 // how long after sending a request it arrives at the latest
-	sends  sendLog
-	share  share
-	gate   gate
-	queues [lanes]queue
+	mu    sync.Mutex
+	count int   // the configured limit …
+	per   int64 // … in this span
+	slack int64 // how long after sending a request it arrives at the latest
+	sends sendLog
+	share share
+	gate  gate
+	line  line
 	// last is when the last request was let go, or should have been.
 	last int64
-	// credit counts requests let go since batch work had its turn.
-	credit int
+	// caller and token are who asked last; mixed is until when others are
+	// known to ask.
+	caller, token string
+	mixed         int64
+	// credit is that of all who ask.
+	credit credit
 	timer  *time.Timer
+	// reset is the number of the request from which on HubSpot's answers
+	// count: an operator had the bucket forget those before.
+	reset uint64
 
 	// The list of buckets, which the set guards.
 	hubID      int64
@@ -51,7 +58,7 @@ func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
 	return &bucket{
 		limiter: l, policy: policy, hubID: hubID,
 		count: rate.Count, per: per, slack: per / slackPart,
-		share: share{max: rate.Count, span: per},
+		share: newShare(rate.Count, per),
 	}
 }
 
@@ -59,23 +66,19 @@ func newBucket(l *Limiter, hubID int64, rate Rate, policy string) *bucket {
 func (b *bucket) try(now int64, r *Request) (ticket Ticket, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.noteAsker(now, r)
 	if !b.free(r.Lane) || b.readyAt(needOf(r, now)) > now {
 		return Ticket{}, false
 	}
-	return b.send(now, r.Lane), true
+	return b.send(now, r), true
 }
 
 // free reports whether nobody is in front of a request that comes now.
 func (b *bucket) free(lane Lane) bool {
 	if lane == Batch {
-		return b.queues[Interactive].n == 0 && b.queues[Batch].n == 0
+		return b.line.empty()
 	}
-	return b.queues[Interactive].n == 0 && !b.batchIsNext()
-}
-
-// batchIsNext reports whether it is the turn of batch work that waits.
-func (b *bucket) batchIsNext() bool {
-	return b.queues[Batch].n > 0 && b.credit >= batchTurn-1
+	return b.line.n[Interactive] == 0 && (b.line.n[Batch] == 0 || !b.credit.spent())
 }
 
 // need is what counts of a request for when it may go.
@@ -94,7 +97,7 @@ func needOf(r *Request, now int64) need {
 // readyAt is when a request may go, without regard to evenness.
 func (b *bucket) readyAt(n need) int64 {
 	count, less := b.count, 0
-	if n.lane == Batch && b.credit < batchTurn-1 {
+	if n.lane == Batch && b.line.n[Interactive] == 0 && !b.credit.spent() {
 		count -= count / headroomPart
 		less = b.share.limit() / headroomPart
 	}
@@ -106,15 +109,22 @@ func (b *bucket) readyAt(n need) int64 {
 }
 
 // send lets a request go.
-func (b *bucket) send(now int64, lane Lane) Ticket {
-	b.last = now
-	if lane == Batch {
-		b.credit = 0
-	} else if b.credit < batchTurn {
-		b.credit++
+func (b *bucket) send(now int64, r *Request) Ticket {
+	if !b.line.empty() {
+		if a := b.line.find(r); a != nil {
+			a.credit.took(r.Lane)
+		}
 	}
+	return b.let(now, r.Lane)
+}
+
+// let notes that a request goes now.
+func (b *bucket) let(now int64, lane Lane) Ticket {
+	b.last = now
+	b.credit.took(lane)
 	b.share.sending(&b.sends, now)
 	seq := b.sends.add(now+b.slack, max(b.count, b.share.max), now-max(b.per, b.share.span))
+	b.gate.sending(now, seq)
 	return Ticket{bucket: b, seq: seq, sent: now}
 }
 
@@ -125,33 +135,20 @@ func (b *bucket) queue(now int64, r *Request) (Ticket, *waiter, *Refusal) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.share.forget(now)
-	if probe, refusal := b.gate.shut(now); refusal != nil {
-		return Ticket{}, nil, refusal
-	} else if probe || b.free(r.Lane) && b.readyAt(needOf(r, now)) <= now {
-		return b.send(now, r.Lane), nil, nil
-	}
+	b.noteAsker(now, r)
 	need := needOf(r, now)
+	if refusal := b.gate.shut(now); refusal != nil {
+		return Ticket{}, nil, refusal
+	} else if b.free(r.Lane) && b.readyAt(need) <= now {
+		return b.send(now, r), nil, nil
+	}
 	if r.Wait <= 0 || b.placeAt(0)-b.slack > need.until {
-		return Ticket{}, nil, b.refuse(now, b.ahead(r))
+		return Ticket{}, nil, b.refuse(now, b.line.ahead(r))
 	}
 	w := &waiter{need: need, done: make(chan outcome, 1)}
-	b.queues[r.Lane].push(w, r.Again > 0)
+	b.line.push(r, w, b.credit)
 	b.pump(now)
 	return Ticket{}, w, nil
-}
-
-// ahead is how many requests would go before r.
-func (b *bucket) ahead(r *Request) int {
-	interactive, batch := b.queues[Interactive].n, b.queues[Batch].n
-	switch {
-	case r.Lane == Batch && r.Again > 0:
-		return min(interactive, batchTurn-1)
-	case r.Lane == Batch:
-		return min(batch*batchTurn, batch+interactive)
-	case r.Again > 0:
-		return 0
-	}
-	return interactive + min(batch, interactive/(batchTurn-1))
 }
 
 // placeAt is when the configured quota has room for a request with so many
@@ -168,7 +165,7 @@ func (b *bucket) refuse(now int64, ahead int) *Refusal {
 // pump lets go who may, and sets the timer for the next.
 func (b *bucket) pump(now int64) {
 	for {
-		lane, w := b.next()
+		w := b.line.next()
 		if w == nil {
 			return
 		}
@@ -177,19 +174,12 @@ func (b *bucket) pump(now int64) {
 			b.wake(time.Duration(at - now))
 			return
 		}
-		b.queues[lane].remove(w)
+		w.asker.credit.took(w.lane)
+		b.line.serve(w)
 		last := b.paced(at)
-		w.done <- outcome{ticket: b.send(now, lane)}
+		w.done <- outcome{ticket: b.let(now, w.lane)}
 		b.last = max(last, now-b.slack)
 	}
-}
-
-// next is the waiter whose turn it is.
-func (b *bucket) next() (Lane, *waiter) {
-	if b.queues[Interactive].n == 0 || b.batchIsNext() {
-		return Batch, b.queues[Batch].head
-	}
-	return Interactive, b.queues[Interactive].head
 }
 
 // wake has pump run after d. The timer runs only while somebody waits.
@@ -207,13 +197,13 @@ func (b *bucket) wake(d time.Duration) {
 
 // leave takes a waiter out whose patience has ended, or who is gone. ok is
 // false if its outcome is there already.
-func (b *bucket) leave(w *waiter, lane Lane) (refusal *Refusal, ok bool) {
+func (b *bucket) leave(w *waiter) (refusal *Refusal, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !w.queued {
+	if w.asker == nil {
 		return nil, false
 	}
-	b.queues[lane].remove(w)
+	b.line.remove(w)
 	now := b.limiter.now()
 	b.pump(now)
 	return b.refuse(now, 0), true
@@ -223,7 +213,7 @@ func (b *bucket) leave(w *waiter, lane Lane) (refusal *Refusal, ok bool) {
 func (b *bucket) soon(w *waiter, d int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return w.queued && b.readyAt(w.need) <= b.limiter.now()+d
+	return w.asker != nil && b.readyAt(w.need) <= b.limiter.now()+d
 }
 
 // answered takes in an answer that was not a refusal.
@@ -232,11 +222,15 @@ func (b *bucket) answered(t Ticket, usage hubspot.Usage) {
 	defer b.mu.Unlock()
 	now := b.limiter.now()
 	b.sends.answered(t.seq, now)
+	if t.seq < b.reset {
+		return
+	}
 	if now > t.sent+lateSlacks*b.slack {
 		b.share.late(now)
 	}
 	b.gate.passed(t.seq)
-	if usage == (hubspot.Usage{}) {
+	// A window longer than that would keep requests away for as long.
+	if usage == (hubspot.Usage{}) || usage.Per > maxClosed {
 		b.share.grow()
 	} else {
 		more := b.share.learn(&b.sends, sight{now: now, sent: t.sent, seq: t.seq, usage: usage})
@@ -254,20 +248,19 @@ func (b *bucket) limited(t Ticket, limited hubspot.Limited) {
 	defer b.mu.Unlock()
 	now := b.limiter.now()
 	b.sends.answered(t.seq, now)
-	if limited.Daily() {
-		refusal := b.gate.daily(now, b.sends.next, limited.RetryAfter)
-		for lane := range b.queues {
-			for w := b.queues[lane].head; w != nil; w = b.queues[lane].head {
-				b.queues[lane].remove(w)
-				w.done <- outcome{refusal: refusal}
-			}
-		}
+	if t.seq < b.reset {
 		return
 	}
-	if limited.Policy == b.policy || limited.Policy == "" {
+	if !limited.Daily() && (limited.Policy == b.policy || limited.Policy == "") {
 		b.share.full(&b.sends, sight{now: now, sent: t.sent, seq: t.seq})
 	}
-	b.gate.close(now, t.seq, b.sends.next, b.pause(limited), b.share.span/4, limited.RetryAfter)
+	b.gate.close(now, t.seq, b.sends.next, limited, pauses{b.pause(limited), b.share.span / 4})
+	if refusal := b.gate.shut(now); refusal != nil {
+		for w := b.line.next(); w != nil; w = b.line.next() {
+			b.line.remove(w)
+			w.done <- outcome{refusal: refusal}
+		}
+	}
 	b.pump(now)
 }
 
@@ -285,8 +278,19 @@ func (b *bucket) pause(limited hubspot.Limited) int64 {
 func (b *bucket) unsent(t Ticket) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := b.limiter.now()
 	b.sends.withdraw(t.seq)
-	b.pump(b.limiter.now())
+	b.gate.unknown(now, t.seq)
+	b.pump(now)
+}
+
+// unanswered notes that nothing is known of a request.
+func (b *bucket) unanswered(t Ticket) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.limiter.now()
+	b.gate.unknown(now, t.seq)
+	b.pump(now)
 }
 
 // headroom is the part of the quota that is not used; ok is false if none of
@@ -303,5 +307,5 @@ func (b *bucket) headroom(now int64) (part float64, ok bool) {
 func (b *bucket) idle(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.gate.until <= now && b.queues[Interactive].n+b.queues[Batch].n == 0
+	return b.gate.until <= now && !b.gate.probing && b.line.empty()
 }

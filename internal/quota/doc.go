@@ -29,8 +29,13 @@
 //
 // # At the quota
 //
-// Requests wait in the order of their arrival and are let go evenly, one
-// after each Per/Count, or faster where somebody's patience would end. None is
+// Requests wait and are let go evenly, one after each Per/Count, or faster
+// where somebody's patience would end. Callers have turns, as many as their
+// weights say; within a caller its user tokens have turns; those of one token,
+// or of a caller without one, go in the order of their arrival. So it does not
+// matter to others how many requests of one wait. While several ask, at most
+// half of a window goes to those in a hurry, and what is left of it is spread
+// until there is more: who comes later finds a place, too. None is
 // refused before its patience ends, whoever is in front of it, because they may
 // give up. Only one that does not wait, or for which there is no place in time
 // even if all others give up, is refused at once.
@@ -70,14 +75,18 @@
 // # Answers with 429
 //
 // They close the bucket for as long as HubSpot says in Retry-After, or else
-// for about the time until a place gets free, longer each time. After one of
-// the daily limit everything is refused without asking, but for one request
-// each minute that finds out whether the limit was reset.
+// for about the time until a place gets free, longer each time. Where HubSpot
+// asks for more than a minute, one request at a time finds out each minute
+// whether it is still so, and the first that gets through opens the bucket.
+// So does one after the daily limit was reached, while all others are refused
+// without asking. Windows of more than a minute in HubSpot's headers are not
+// believed. So nothing that HubSpot says, or a box in between, shuts a portal
+// for longer than a minute without a probe; [Limiter.Reset] forgets all of it.
 //
 // # Lanes
 //
-// Requests of the lane [Batch] are overtaken by those of [Interactive]. While
-// both wait, every tenth place is for batch work; while batch work is alone it
-// leaves a twentieth of the quota free, so that an interactive request finds
-// a place.
+// Requests of the lane [Batch] are overtaken by those of [Interactive], of the
+// same caller and user token. While both wait, every tenth place is for batch
+// work; while batch work is alone it leaves a twentieth of the quota free, so
+// that an interactive request finds a place.
 package quota

@@ -4,7 +4,8 @@ package quota
 type Lane uint8
 
 const (
-	// Interactive requests overtake batch work. It is the default.
+	// Interactive requests overtake batch work of the same caller and user
+	// token. It is the default.
 	Interactive Lane = iota
 	// Batch is work that may wait.
 	Batch

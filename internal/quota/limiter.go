@@ -58,6 +58,11 @@ type Request struct {
 	Limit hubspot.Limit
 	// Lane is its urgency.
 	Lane Lane
+	// Caller and Token say who asks: a caller of the configuration, and a
+	// user token of it. Those who wait are served in turn by them.
+	Caller, Token string
+	// Weight is how many turns the caller has where others have one; 0 is 1.
+	Weight int
 	// Wait is how long it can wait from the call that it is given to, to
 	// within a fiftieth of the quota's span; 0 or less does not wait. It is
 	// not refused before that time is over, unless it is certain that there
@@ -67,6 +72,8 @@ type Request struct {
 	// it goes to the front of its lane.
 	Again int
 }
+
+func (r *Request) weight() float64 { return float64(max(r.Weight, 1)) }
 
 // Refusal is the error of a request for which there is no place in time.
 type Refusal struct {
@@ -88,13 +95,15 @@ func (r *Refusal) Error() string {
 //
 // With a ticket, here as in Wait and Acquire, one of its methods has to be
 // called once it is known what came of the request.
-func (l *Limiter) Try(r Request) (ticket Ticket, ok bool) {
+func (l *Limiter) Try(r Request) (ticket Ticket, ok bool) { return l.try(&r) }
+
+func (l *Limiter) try(r *Request) (ticket Ticket, ok bool) {
 	now := l.now()
-	b := l.bucket(&r, now)
+	b := l.bucket(r, now)
 	if b == nil {
 		return Ticket{}, true
 	}
-	return b.try(now, &r)
+	return b.try(now, r)
 }
 
 // Wait queues a request and waits until it may go, or lets it go at once if
@@ -112,7 +121,7 @@ func (l *Limiter) Wait(ctx context.Context, r Request) (Ticket, error) {
 	ticket, w, refusal := b.queue(now, &r)
 	switch {
 	case w != nil:
-		return b.wait(ctx, w, r.Lane, r.Wait)
+		return b.wait(ctx, w, r.Wait)
 	case refusal != nil:
 		return Ticket{}, refusal
 	}
@@ -122,7 +131,7 @@ func (l *Limiter) Wait(ctx context.Context, r Request) (Ticket, error) {
 // Acquire is [Limiter.Try] and then, if need be, [Limiter.Wait], for those who
 // have nothing to do in between.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (Ticket, error) {
-	if ticket, ok := l.Try(r); ok {
+	if ticket, ok := l.try(&r); ok {
 		return ticket, nil
 	}
 	return l.Wait(ctx, r)
@@ -140,7 +149,7 @@ func (l *Limiter) bucket(r *Request, now int64) *bucket {
 }
 
 // wait waits for the outcome of w.
-func (b *bucket) wait(ctx context.Context, w *waiter, lane Lane, patience time.Duration) (Ticket, error) {
+func (b *bucket) wait(ctx context.Context, w *waiter, patience time.Duration) (Ticket, error) {
 	begun := b.limiter.now()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -150,7 +159,7 @@ func (b *bucket) wait(ctx context.Context, w *waiter, lane Lane, patience time.D
 		case o := <-w.done:
 			return o.waited(ctx, b.limiter.now()-begun)
 		case <-ctx.Done():
-			if _, ok := b.leave(w, lane); ok {
+			if _, ok := b.leave(w); ok {
 				return Ticket{}, ctx.Err()
 			}
 		case <-timer.C:
@@ -159,7 +168,7 @@ func (b *bucket) wait(ctx context.Context, w *waiter, lane Lane, patience time.D
 				extension = 0
 				continue
 			}
-			if refusal, ok := b.leave(w, lane); ok {
+			if refusal, ok := b.leave(w); ok {
 				return Ticket{}, refusal
 			}
 		}
@@ -221,4 +230,8 @@ func (t Ticket) Unsent() {
 
 // Unanswered says that there was no answer. HubSpot may have counted the
 // request.
-func (t Ticket) Unanswered() {}
+func (t Ticket) Unanswered() {
+	if t.bucket != nil {
+		t.bucket.unanswered(t)
+	}
+}

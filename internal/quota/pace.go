@@ -12,11 +12,55 @@ func (b *bucket) releaseAt(w *waiter) int64 {
 	if !b.share.shared {
 		ready = max(ready, b.sends.freeAt(b.count-b.count/doorPart, b.per))
 	}
+	several := b.several(b.limiter.now())
+	if several {
+		even = max(even, b.last+b.stretch())
+	}
 	if even <= ready {
 		return ready
 	}
 	from := max(ready, b.last)
-	return max(ready, min(even, from+b.squeeze(from)))
+	hurried := from + b.squeeze(from)
+	if several {
+		hurried = max(hurried, b.sends.freeAt(max(b.share.limit()/hurryPart, 1), b.share.span))
+	}
+	return max(ready, min(even, hurried))
+}
+
+// hurryPart: while several ask, those whose patience would end may hurry until
+// one in so many places of the window is used. The others are for who comes
+// later, and would have to wait for the next window.
+const hurryPart = 2
+
+// mixedFor is for how many windows it is remembered that several ask: longer
+// than those wait who have all asked at once.
+const mixedFor = 3
+
+// noteAsker notes who asks.
+func (b *bucket) noteAsker(now int64, r *Request) {
+	if r.Caller == b.caller && r.Token == b.token {
+		return
+	}
+	if b.sends.next > 0 {
+		b.mixed = now + mixedFor*b.per
+	}
+	b.caller, b.token = r.Caller, r.Token
+}
+
+// several reports whether more than one caller, or user token, has asked
+// lately.
+func (b *bucket) several(now int64) bool { return now < b.mixed }
+
+// stretch is the time between two requests that makes what is left of the
+// window last until there is more.
+func (b *bucket) stretch() int64 {
+	used := b.sends.since(b.last - b.share.span)
+	left := min(b.count, b.share.limit()) - used
+	if used == 0 || left <= 0 {
+		return 0
+	}
+	more := b.sends.at(b.sends.next-uint64(used)) + b.share.span
+	return max(more-b.last, 0) / int64(left+1)
 }
 
 // paced is from when to measure the time to the next waiter, if the one
@@ -48,13 +92,10 @@ const maxSqueezed = 1000
 // waiter for whom there is a place in time.
 func (b *bucket) squeeze(from int64) int64 {
 	margin := b.per / 1000
-	place, least := 1, b.per
-	for lane := range b.queues {
-		for w := b.queues[lane].head; w != nil && place <= maxSqueezed; w = w.next {
-			if max(b.placeAt(place-1), b.sends.freeFor(b.share.limit(), b.share.span, place-1)) <= w.until+b.slack {
-				least = min(least, (w.until-margin-from)/int64(place))
-			}
-			place++
+	least := b.per
+	for ahead, w := range b.line.order(maxSqueezed) {
+		if max(b.placeAt(ahead), b.sends.freeFor(b.share.limit(), b.share.span, ahead)) <= w.until+b.slack {
+			least = min(least, (w.until-margin-from)/int64(ahead+1))
 		}
 	}
 	return max(least, 0)

@@ -4,8 +4,9 @@ package quota
 type waiter struct {
 	need
 	// done gets the outcome once.
-	done   chan outcome
-	queued bool
+	done chan outcome
+	// asker is who asks for it; nil once it waits no longer.
+	asker *asker
 
 	prev, next *waiter
 }
@@ -33,7 +34,6 @@ func (q *queue) push(w *waiter, front bool) {
 		w.prev, q.tail.next = q.tail, w
 		q.tail = w
 	}
-	w.queued = true
 	q.n++
 }
 
@@ -48,6 +48,6 @@ func (q *queue) remove(w *waiter) {
 	} else {
 		w.next.prev = w.prev
 	}
-	w.prev, w.next, w.queued = nil, nil, false
+	w.prev, w.next = nil, nil
 	q.n--
 }

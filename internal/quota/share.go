@@ -67,6 +67,9 @@ const (
 	memory = 6
 )
 
+// newShare is for a limit that is configured, before anything is heard.
+func newShare(limit int, span int64) share { return share{max: limit, span: span} }
+
 // limit is how many requests in span the bucket may have now.
 func (s *share) limit() int {
 	if !s.shared {
