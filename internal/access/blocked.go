@@ -8,19 +8,39 @@ import (
 )
 
 // Blocked reports whether a reading of a path is of an endpoint that no caller
-// may reach, whatever its policy: one of [hubspot.TokenEndpoints]. It compares case-insensitively and does not regard
-// `;parameters`.
+// may reach, whatever its policy: one of [hubspot.TokenEndpoints]. It compares
+// case-insensitively and does not regard `;parameters`, dots at the end of a
+// segment, and extensions at the end of the path.
 func Blocked(path string) bool {
-	spellings := spell(path)
+	var spellings spellings
+	spellings.spell(path)
 	for _, spelling := range spellings.list() {
-		for _, endpoint := range hubspot.TokenEndpoints {
-			rest, ok := cutSegments(spelling, endpoint.Root)
-			if ok && (endpoint.Below == "" || hasSegment(rest, endpoint.Below)) {
-				return true
-			}
+		if isTokenEndpoint(withoutExtensions(spelling)) {
+			return true
 		}
 	}
 	return false
+}
+
+func isTokenEndpoint(path string) bool {
+	for _, endpoint := range hubspot.TokenEndpoints {
+		rest, ok := cutSegments(path, endpoint.Root)
+		if ok && (endpoint.Below == "" || hasSegment(rest, endpoint.Below)) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutExtensions cuts the last segment at its first dot. The names of
+// [hubspot.TokenEndpoints] have no dots, so none of the cuts between could make
+// one of them.
+func withoutExtensions(path string) string {
+	start := lastSegment(path)
+	for cut, ok := cutExtension(path, start); ok; cut, ok = cutExtension(path, start) {
+		path = cut
+	}
+	return path
 }
 
 // cutSegments takes whole segments off the beginning of a path.
@@ -58,42 +78,4 @@ func Judge[V comparable](readings []string, verdict func(path string) V) (V, err
 		}
 	}
 	return first, nil
-}
-
-// spellings are the forms of one reading in which a prohibition holds: lower
-// case, with and without parameters, with and without a slash at the end,
-// which most routers do not regard.
-type spellings struct {
-	forms [4]string
-	n     int
-}
-
-func spell(path string) spellings {
-	var s spellings
-	path = fold(path)
-	s.add(path)
-	if strings.Contains(path, ";") {
-		s.add(stripParameters(path))
-	}
-	return s
-}
-
-func (s *spellings) add(path string) {
-	s.forms[s.n] = path
-	s.n++
-	if trimmed := strings.TrimRight(path, "/"); trimmed != path && trimmed != "" {
-		s.forms[s.n] = trimmed
-		s.n++
-	}
-}
-
-func (s *spellings) list() []string { return s.forms[:s.n] }
-
-func (s *spellings) match(g Glob) bool {
-	for _, form := range s.list() {
-		if g.matchFolded(form) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,7 +132,7 @@ type verdict struct {
 	dimension Dimension
 	rule      string
 	// ambiguous is set for a path that would get another verdict in another
-	// case, or without the slash at its end.
+	// case, or without the slash, a dot or the extension at its end.
 	ambiguous bool
 }
 
@@ -151,7 +152,11 @@ func (c *Caller) judgeDeny(method, path string) verdict {
 	if len(c.deny) == 0 {
 		return verdict{}
 	}
-	spellings := spell(path)
+	var spellings spellings
+	spellings.spell(path)
+	if spellings.tooMany {
+		return verdict{dimension: DimensionPath, ambiguous: true}
+	}
 	for _, rule := range c.deny {
 		if !rule.hasMethod(method) || !spellings.match(rule.path) {
 			continue
@@ -178,10 +183,7 @@ func (c *Caller) allows(method, path string) bool {
 func (c *Caller) judgeAllow(method, path string) verdict {
 	refused := verdict{dimension: DimensionPath}
 	if c.allows(method, path) {
-		// Most routers do not regard a slash at the end, so that /a/* must
-		// not let /a/ through to /a.
-		trimmed := strings.TrimRight(path, "/")
-		if len(trimmed) == len(path) || trimmed == "" || c.allows(method, trimmed) {
+		if c.allowsShorter(method, path) {
 			return verdict{}
 		}
 		refused.ambiguous = true
@@ -199,4 +201,41 @@ func (c *Caller) judgeAllow(method, path string) verdict {
 		}
 	}
 	return refused
+}
+
+// allowsShorter reports whether what routers make of an allowed path is allowed
+// as well. Most of them do not regard a slash at the end, so that /a/* must not
+// let /a/ through to /a; for dots and extensions see [spellings].
+func (c *Caller) allowsShorter(method, path string) bool {
+	trimmed := strings.TrimRight(path, "/")
+	if trimmed == "" {
+		return true
+	}
+	if trimmed != path && !c.allows(method, trimmed) {
+		return false
+	}
+	if strings.IndexByte(path, '.') < 0 {
+		return true
+	}
+	if dotless := strings.TrimRight(trimDots(trimmed), "/"); dotless != trimmed && !c.allows(method, cmp.Or(dotless, "/")) {
+		return false
+	}
+	if c.allowsExtension(method, trimmed) {
+		return true
+	}
+	return strings.Count(trimmed[lastSegment(trimmed):], ".") <= maxDots &&
+		!matchCut(trimmed, func(cut string) bool { return !c.allows(method, cut) })
+}
+
+// allowsExtension reports whether a rule allows the path that has a dot in its
+// last segment itself. Who writes `GET /cms/*.json` means the extension, and
+// knows what it is an extension of.
+func (c *Caller) allowsExtension(method, path string) bool {
+	for _, rule := range c.allow {
+		pattern := rule.path.pattern
+		if strings.IndexByte(pattern[lastSegment(pattern):], '.') >= 0 && rule.hasMethod(method) && rule.path.Match(path) {
+			return true
+		}
+	}
+	return false
 }

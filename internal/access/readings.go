@@ -39,10 +39,13 @@ var (
 //   - take the first segment after `//` for a host,
 //   - accept overlong UTF-8, or drop bytes that are not UTF-8,
 //   - take compatible characters for one another, such as fullwidth letters
-//     for plain ones (Unicode NFKC),
+//     for plain ones (Unicode NFKC), or ß for ss,
+//   - trim white space, or a + for it, from the ends of segments,
+//   - pass over characters that are not seen, such as soft hyphens,
 //
-// and the result is what can be reached by any sequence of these. Case is not
-// among them: [Blocked] and [Caller.Check] see to it.
+// and the result is what can be reached by any sequence of these. Not among
+// them is what plain paths have as well, the case, extensions such as .json,
+// and dots at the ends of segments: [Blocked] and [Caller.Check] see to it.
 //
 // A plain path costs no allocation where the result does not escape. The
 // errors are [ErrControlCharacter], [ErrBrokenPath], and [ErrAmbiguous] for a
@@ -68,17 +71,37 @@ func isPlain(path string) bool {
 		return false
 	}
 	for i := 1; i < len(path); i++ {
-		switch c := path[i]; {
-		case c == '/' || c == '.':
-			if path[i-1] == '/' {
+		switch byteKinds[path[i]] {
+		case byteOdd:
+			return false
+		case byteAtEnds:
+			if path[i-1] == '/' || path[i] == '/' && path[i-1] == '+' {
 				return false
 			}
-		case c <= ' ' || c > '~' || c == '%' || c == ';' || c == '\\' || c == '?' || c == '#':
-			return false
 		}
 	}
-	return true
+	return path[len(path)-1] != '+'
 }
+
+// Kinds of bytes in a path: most are only themselves, some are odd at the ends
+// of a segment, and some anywhere.
+const (
+	bytePlain = iota
+	byteAtEnds
+	byteOdd
+)
+
+var byteKinds = func() (kinds [256]byte) {
+	for c := range kinds {
+		switch {
+		case c == '/' || c == '.' || c == '+':
+			kinds[c] = byteAtEnds
+		case c <= ' ' || c > '~' || strings.IndexByte(`%;\?#`, byte(c)) >= 0:
+			kinds[c] = byteOdd
+		}
+	}
+	return kinds
+}()
 
 func oddReadings(escapedPath string) ([]string, error) {
 	if escapedPath == "" {
@@ -154,7 +177,7 @@ func (r *reader) add(f form) {
 
 func (r *reader) expand(f form) {
 	for _, step := range [...]func(string) string{
-		stripAuthority, stripParameters, mergeSlashes, removeDotSegments, slashBackslashes,
+		stripAuthority, stripParameters, mergeSlashes, removeDotSegments, slashBackslashes, trimSegments,
 	} {
 		r.add(form{path: step(f.path), decoded: f.decoded})
 	}
@@ -165,6 +188,8 @@ func (r *reader) expand(f form) {
 	}
 	r.add(form{path: stripQuery(f.path), decoded: true})
 	r.add(form{path: norm.NFKC.String(f.path), decoded: true})
+	r.add(form{path: sharpS.Replace(f.path), decoded: true})
+	r.add(form{path: dropIgnorable(f.path), decoded: true})
 	if !utf8.ValidString(f.path) {
 		r.add(form{path: decodeOverlong(f.path), decoded: true})
 		r.add(form{path: strings.ToValidUTF8(f.path, ""), decoded: true})

@@ -121,8 +121,14 @@ func compilePathGlob(glob string) (Glob, error) {
 		err = errors.New(`a backslash never matches; write /`)
 	case strings.Contains(glob, "//"):
 		err = errors.New("// never matches; write a single /")
+	case blankAtEnds(glob):
+		err = errors.New("white space and + at the ends of a segment never match; leave them out")
+	case strings.ContainsFunc(glob, isIgnorable):
+		err = errors.New("it holds a character that is not seen, and that never matches; leave it out")
 	case slices.Contains(segments, ".") || slices.Contains(segments, ".."):
 		err = errors.New("the segments . and .. never match; write the path that is meant")
+	case trimDots(glob) != glob:
+		err = errors.New("a dot at the end of a segment never matches; leave it out")
 	}
 	if err != nil {
 		return Glob{}, fmt.Errorf("path glob %q: %w", glob, err)
