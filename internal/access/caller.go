@@ -24,7 +24,11 @@ type CallerConfig struct {
 	// certificates. The form of a glob says for which kind it is: with a
 	// scheme for URIs, with an @ for e-mail addresses, of digits, dots and
 	// colons for IP addresses, else for DNS names, which alone compare
-	// case-insensitively. * alone is for all.
+	// case-insensitively. A * stays within one label: it passes no dot of a
+	// DNS name, no slash of a URI's path and no dot of its host, no @ and no
+	// dot after it of an e-mail address, no dot or colon of an IP address.
+	// ** passes everything, and * alone is for all names. URIs with dot
+	// segments, empty segments or encoded slashes match nothing.
 	Certificates []string
 	// Token says which JWTs are the caller's. Nil for none.
 	Token *TokenConfig

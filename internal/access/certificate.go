@@ -4,7 +4,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,8 +28,10 @@ const (
 // its clients choose an e-mail address or a URI, and the text of one must not
 // pass for the other.
 type sanGlob struct {
-	kind sanKind
-	glob Glob
+	kind    sanKind
+	pattern string
+	// names is nil for sanAny.
+	names *regexp.Regexp
 }
 
 func compileSANs(patterns []string) ([]sanGlob, error) {
@@ -39,9 +44,12 @@ func compileSANs(patterns []string) ([]sanGlob, error) {
 	}
 	sans := make([]sanGlob, 0, len(globs))
 	for _, g := range globs {
-		san := sanGlob{kind: kindOfSAN(g.pattern), glob: g}
+		san := sanGlob{kind: kindOfSAN(g.pattern), pattern: g.pattern}
 		if slices.ContainsFunc(sans, san.equal) {
-			return nil, fmt.Errorf("cert_san: glob %q is given twice, in different case", g.pattern)
+			return nil, fmt.Errorf("cert_san: glob %q is given twice, in different %s", g.pattern, san.difference())
+		}
+		if san.kind != sanAny {
+			san.names = compileName(san.kind, san.pattern)
 		}
 		sans = append(sans, san)
 	}
@@ -77,6 +85,8 @@ func isAddressGlob(pattern string) bool {
 func checkSAN(pattern string) error {
 	var err error
 	switch kind := kindOfSAN(pattern); {
+	case strings.Contains(pattern, "***"):
+		err = errors.New("write * for a run within one label, or ** for any run")
 	case strings.ContainsFunc(pattern, func(r rune) bool { return r <= ' ' || r > '~' }):
 		err = errors.New("names in certificates are ASCII without spaces")
 	case kind == sanURI:
@@ -84,6 +94,10 @@ func checkSAN(pattern string) error {
 	case kind == sanDNS:
 		if strings.Trim(pattern, "*-._abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != "" {
 			err = errors.New("a DNS name has letters, digits, -, _ and . only; a URI begins with its scheme, as in spiffe://")
+		}
+	case kind == sanEmail:
+		if strings.Count(pattern, "@") > 1 {
+			err = errors.New("an e-mail address has one @")
 		}
 	case kind == sanIP:
 		err = checkAddressGlob(pattern)
@@ -95,20 +109,31 @@ func checkSAN(pattern string) error {
 }
 
 func checkURIGlob(pattern string) error {
-	scheme, _, _ := strings.Cut(pattern, ":")
+	scheme, rest, _ := strings.Cut(pattern, ":")
 	if scheme != strings.ToLower(scheme) {
 		return errors.New("the scheme of a URI is compared in lower case")
+	}
+	uri := new(url.URL)
+	rest, hierarchical := strings.CutPrefix(rest, "//")
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	if i := strings.IndexByte(rest, '/'); hierarchical && i >= 0 {
+		uri.Path, uri.RawPath = rest[i:], rest[i:]
+	} else if !hierarchical {
+		uri.Opaque = rest
+	}
+	if strays(uri) {
+		return errors.New("URIs with the segments . and .., empty segments or encoded slashes are refused")
 	}
 	return nil
 }
 
-// checkAddressGlob wants a whole address in the one spelling that is compared.
+// checkAddressGlob wants an address in the one spelling that is compared, or
+// as many parts as an address has.
 func checkAddressGlob(pattern string) error {
 	if strings.Contains(pattern, "*") {
-		if pattern != strings.ToLower(pattern) {
-			return errors.New("addresses are compared in lower case")
-		}
-		return nil
+		return checkAddressParts(pattern)
 	}
 	addr, err := netip.ParseAddr(pattern)
 	if err != nil {
@@ -120,12 +145,41 @@ func checkAddressGlob(pattern string) error {
 	return nil
 }
 
+func checkAddressParts(pattern string) error {
+	separator, parts := ".", 4
+	if strings.Contains(pattern, ":") {
+		separator, parts = ":", 8
+	}
+	has := strings.Count(pattern, separator) + 1
+	switch {
+	case pattern != strings.ToLower(pattern):
+		return errors.New("addresses are compared in lower case")
+	case strings.Contains(pattern, "**") && has <= parts, strings.Contains(pattern, "::"), has == parts:
+		return nil
+	}
+	return fmt.Errorf("an address has %d parts and * is one of them; write %s for any that begin like this",
+		parts, strings.TrimRight(pattern, "*")+"**")
+}
+
 // equal reports whether two globs match the same names.
 func (s sanGlob) equal(other sanGlob) bool {
-	if s.kind == sanDNS && other.kind == sanDNS {
-		return fold(s.glob.pattern) == fold(other.glob.pattern)
+	switch {
+	case s.kind != other.kind:
+		return false
+	case s.kind == sanAny:
+		return true
+	case s.kind == sanDNS:
+		return fold(s.pattern) == fold(other.pattern)
 	}
-	return s.kind == other.kind && s.glob.pattern == other.glob.pattern
+	return s.pattern == other.pattern
+}
+
+// difference names what equal does not regard.
+func (s sanGlob) difference() string {
+	if s.kind == sanAny {
+		return "ways"
+	}
+	return "case"
 }
 
 // matchAny reports whether a certificate has a name that one of the globs
@@ -138,23 +192,18 @@ func matchAny(globs []sanGlob, cert *x509.Certificate) bool {
 func (s sanGlob) match(cert *x509.Certificate) bool {
 	switch s.kind {
 	case sanURI:
-		for _, uri := range cert.URIs {
-			if s.glob.Match(uri.String()) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(cert.URIs, func(uri *url.URL) bool {
+			return s.names.MatchString(uri.String()) && !strays(uri)
+		})
 	case sanDNS:
-		return slices.ContainsFunc(cert.DNSNames, s.glob.MatchFold)
+		return slices.ContainsFunc(cert.DNSNames, func(name string) bool { return s.names.MatchString(fold(name)) })
 	case sanEmail:
-		return slices.ContainsFunc(cert.EmailAddresses, s.glob.Match)
+		return slices.ContainsFunc(cert.EmailAddresses, s.names.MatchString)
 	case sanIP:
-		for _, ip := range cert.IPAddresses {
-			if s.glob.Match(ip.String()) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(cert.IPAddresses, func(ip net.IP) bool { return s.names.MatchString(ip.String()) })
 	case sanAny:
-		return len(cert.URIs)+len(cert.DNSNames)+len(cert.EmailAddresses)+len(cert.IPAddresses) > 0
+		return slices.ContainsFunc(cert.URIs, func(uri *url.URL) bool { return !strays(uri) }) ||
+			len(cert.DNSNames)+len(cert.EmailAddresses)+len(cert.IPAddresses) > 0
 	}
 	return false
 }

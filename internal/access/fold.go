@@ -11,7 +11,7 @@ import (
 // text in lower case. Bytes that are not UTF-8 stay as they are.
 func fold(s string) string {
 	i := 0
-	for i < len(s) && foldsToItself[s[i]] {
+	for i < len(s) && s[i] < utf8.RuneSelf && s[i]-'A' > 'Z'-'A' {
 		i++
 	}
 	if i == len(s) {
@@ -31,14 +31,6 @@ func fold(s string) string {
 	}
 	return b.String()
 }
-
-// foldsToItself has the bytes of ASCII that are not in upper case.
-var foldsToItself = func() (bytes [256]bool) {
-	for c := range utf8.RuneSelf {
-		bytes[c] = c < 'A' || c > 'Z'
-	}
-	return bytes
-}()
 
 // foldRune returns the representative of the runes that differ from r in case
 // only (Unicode simple case folding), an ASCII lower-case letter where there

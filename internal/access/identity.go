@@ -62,7 +62,7 @@ func (i *identities) none() bool {
 func (i *identities) overlap(other *identities) error {
 	for _, san := range i.certificates {
 		if slices.ContainsFunc(other.certificates, san.equal) {
-			return fmt.Errorf("cert_san: %q", san.glob)
+			return fmt.Errorf("cert_san: %q", san.pattern)
 		}
 	}
 	if glob, ok := i.token.overlap(other.token); ok {

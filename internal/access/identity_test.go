@@ -49,6 +49,17 @@ func TestIdentitiesRefused(t *testing.T) {
 		{"scheme in upper case", bySAN("SPIFFE://prod/*"), "in lower case"},
 		{"address in upper case", bySAN("FD00:*"), "in lower case"},
 		{"address in an odd spelling", bySAN("fd00:0::1"), "write the address as fd00::1"},
+		{"address with a star for several parts", bySAN("10.1.*"), "write 10.1.** for any"},
+		{"IPv6 address with a star for several parts", bySAN("fd00:*"), "write fd00:** for any"},
+		{"address with too many parts", bySAN("10.1.*.*.*"), "an address has 4 parts"},
+		{"three stars", bySAN("spiffe://prod/***"), "write * for a run within one label, or ** for any run"},
+		{"all names twice", bySAN("*", "**"), `cert_san: glob "**" is given twice`},
+		{"dot segments in a URI", bySAN("spiffe://prod/ns/../*"), "can never match: URIs with the segments"},
+		{"encoded dot segments in a URI", bySAN("spiffe://prod/%2e%2E/*"), "can never match: URIs with the segments"},
+		{"empty segment in a URI", bySAN("spiffe://prod//ns/*"), "can never match: URIs with the segments"},
+		{"slash at the end of a URI", bySAN("spiffe://prod/ns/"), "can never match: URIs with the segments"},
+		{"encoded slash in a URI", bySAN("spiffe://prod/a%2fb"), "can never match: URIs with the segments"},
+		{"two @ in an e-mail address", bySAN("*@*@example.com"), "an e-mail address has one @"},
 		{"half an address", bySAN("10.1.2"), "neither an IP address nor a DNS name"},
 		{"no issuer", byToken("", "a", "*"), "jwt: issuer is missing"},
 		{"no audience", byToken("https://i", "", "*"), "jwt: audience is missing"},
@@ -77,6 +88,9 @@ func TestRegistryRefusesOverlaps(t *testing.T) {
 		{"same SAN", bySAN("x.internal", "spiffe://prod/a"), bySAN("spiffe://prod/a"), `caller "b": cert_san: "spiffe://prod/a": caller "a" has the same`},
 		{"same DNS name in another case", bySAN("*.internal"), bySAN("*.INTERNAL"), `cert_san: "*.INTERNAL"`},
 		{"URI in another case", bySAN("spiffe://prod/a"), bySAN("spiffe://prod/A"), ""},
+		{"all names", bySAN("*"), bySAN("**"), `cert_san: "**": caller "a" has the same`},
+		{"any run of a DNS name in another case", bySAN("**.internal"), bySAN("**.INTERNAL"), `cert_san: "**.INTERNAL"`},
+		{"one label and any run", bySAN("*.internal"), bySAN("**.internal"), ""},
 		{"globs that may meet", bySAN("spiffe://prod/*"), bySAN("spiffe://prod/a"), ""},
 		{"same subject", byToken("https://i", "a", "x", "y"), byToken("https://i", "a", "y"), `the subject "y"`},
 		{"other audience", byToken("https://i", "a", "x"), byToken("https://i", "b", "x"), ""},
@@ -102,8 +116,9 @@ func TestRegistryRefusesOverlaps(t *testing.T) {
 
 func TestByCertificate(t *testing.T) {
 	registry := mustRegistry(t,
-		knownBy(t, "sync", bySAN("spiffe://prod/ns/crm/*", "*.crm.internal")),
-		knownBy(t, "mail", bySAN("*@example.com", "10.1.*", "fd00::7")),
+		// A * used to run over labels; what is to do so is written ** now.
+		knownBy(t, "sync", bySAN("spiffe://prod/ns/crm/**", "*.crm.internal")),
+		knownBy(t, "mail", bySAN("*@example.com", "10.1.**", "fd00::7")),
 		knownBy(t, "narrow", bySAN("spiffe://prod/ns/crm/sa/narrow")),
 		newCaller(t, "keyed", secret.New(testKey)))
 	for _, tc := range []struct {
@@ -135,6 +150,12 @@ func TestByCertificate(t *testing.T) {
 			cert.Subject.CommonName = "a.crm.internal"
 			wantCaller(t, tc.want, tc.err)(registry.ByCertificate(cert))
 		})
+	}
+	for _, glob := range []string{"*", "**"} {
+		everyone := mustRegistry(t, knownBy(t, "any", bySAN(glob)))
+		wantCaller(t, "any", nil)(everyone.ByCertificate(certificateOf(t, "spiffe://x/y")))
+		wantCaller(t, "", access.ErrNoCaller)(everyone.ByCertificate(certificateOf(t, "spiffe://x/a/../y")))
+		wantCaller(t, "any", nil)(everyone.ByCertificate(certificateOf(t, "spiffe://x/a/../y a.internal")))
 	}
 	everyone := mustRegistry(t, knownBy(t, "any", bySAN("*")))
 	wantCaller(t, "any", nil)(everyone.ByCertificate(certificateOf(t, "spiffe://x/y")))

@@ -61,6 +61,13 @@ func TestReadings(t *testing.T) {
 		{name: "fullwidth", path: "/%EF%BD%8Fauth", want: []string{"/ｏauth", "/oauth"}},
 		{name: "fullwidth slash", path: "/a%EF%BC%8Fb", want: []string{"/a／b", "/a/b"}},
 		{name: "two dots in one", path: "/a/%E2%80%A5/b", want: []string{"/a/‥/b", "/a/../b", "/b"}},
+		{name: "space at the end", path: "/a%20/b%20", want: []string{"/a /b ", "/a/b"}},
+		{name: "space at the start", path: "/%E3%80%80a", want: []string{"/\u3000a", "/ a", "/a"}},
+		{name: "space alone", path: "/a/%20/b", want: []string{"/a/ /b", "/a//b", "/a/b"}},
+		{name: "plus at the ends", path: "/a+/+b/c+", want: []string{"/a+/+b/c+", "/a/b/c"}},
+		{name: "plus inside", path: "/a+b", want: []string{"/a+b"}},
+		{name: "soft hyphen", path: "/a%C2%ADb", want: []string{"/a\u00adb", "/ab"}},
+		{name: "extension", path: "/a/b.json", want: []string{"/a/b.json"}},
 		{name: "not UTF-8", path: "/oa%ffuth", want: []string{"/oa\xffuth", "/oauth"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

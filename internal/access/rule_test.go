@@ -48,6 +48,10 @@ func TestParseRuleRefuses(t *testing.T) {
 		{"double slash", "GET", "/crm//*", "// never matches"},
 		{"dot segment", "GET", "/crm/../oauth/*", "the segments . and .. never match"},
 		{"single dot", "GET", "*/.", "the segments . and .. never match"},
+		{"space at the end of a segment", "GET", "/crm /*", "white space and + at the ends"},
+		{"plus at the end", "GET", "/crm/a+", "white space and + at the ends"},
+		{"soft hyphen", "GET", "/crm/a\u00adb", "a character that is not seen"},
+		{"dot at the end", "GET", "/crm/a./b", "a dot at the end of a segment"},
 		{"control", "GET", "/crm/\t*", "control character"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

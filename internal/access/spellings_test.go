@@ -18,23 +18,23 @@ var lookalikes = map[rune][]string{
 // understand it.
 func respell(r *rand.Rand, path string) string {
 	var b strings.Builder
-	b.WriteString([]string{"", "", "", "/.", "/x/..", "//h", "/x%2F..", `/x\..`, "/%2e", "/;a", "/x;/..;b", "/%252e", "/%c0%ae", "/x/%EF%BC%8E%EF%BC%8E"}[r.IntN(14)])
+	b.WriteString([]string{"", "", "", "/.", "/x/..", "//h", "/x%2F..", `/x\..`, "/%2e", "/;a", "/x;/..;b", "/%252e", "/%c0%ae", "/x/%EF%BC%8E%EF%BC%8E", "/x/..%20", "/+", "/.%C2%AD"}[r.IntN(17)])
 	for i, c := range path {
 		switch {
 		case c == '/' && i == 0:
 			b.WriteByte('/')
 		case c == '/':
-			b.WriteString([]string{"/", "/", "//", "/./", "%2F", "%252f", "%5C", `\`, ";a=b/", "/x/../", "%c0%af", "%e0%80%af", "%EF%BC%8F", "/.;/"}[r.IntN(14)])
+			b.WriteString([]string{"/", "/", "//", "/./", "%2F", "%252f", "%5C", `\`, ";a=b/", "/x/../", "%c0%af", "%e0%80%af", "%EF%BC%8F", "/.;/", "%20/", "/+", "./", "%E3%80%80/"}[r.IntN(18)])
 		default:
 			b.WriteString(respellLetter(r, c))
 		}
 	}
-	b.WriteString([]string{"", "", "", "/", "//", ";x", "/.", "%2F", "%3Fx", "%23x", "/x/..", "/v1", "%2fx"}[r.IntN(13)])
+	b.WriteString([]string{"", "", "", "/", "//", ";x", "/.", "%2F", "%3Fx", "%23x", "/x/..", "/v1", "%2fx", ".json", ".a.b", "%20.xml;x/"}[r.IntN(16)])
 	return b.String()
 }
 
 func respellLetter(r *rand.Rand, c rune) string {
-	switch others := lookalikes[c]; r.IntN(12) {
+	switch others := lookalikes[c]; r.IntN(13) {
 	case 0:
 		return strings.ToUpper(string(c))
 	case 1:
@@ -56,6 +56,8 @@ func respellLetter(r *rand.Rand, c rune) string {
 		}
 	case 7:
 		return string(c) + "%ff" // what is no UTF-8 may be dropped
+	case 8:
+		return string(c) + []string{"%C2%AD", "%E2%80%8B", "%EF%B8%8F"}[r.IntN(3)] // what is not seen as well
 	}
 	return string(c)
 }
