@@ -275,8 +275,8 @@ func TestIdentitiesDoNotMix(t *testing.T) {
 
 func BenchmarkByCertificate(b *testing.B) {
 	registry := mustRegistry(b,
-		knownBy(b, "sync", bySAN("spiffe://prod/ns/crm/*", "*.crm.internal")),
-		knownBy(b, "jobs", bySAN("spiffe://prod/ns/jobs/*")))
+		knownBy(b, "sync", bySAN("spiffe://prod/ns/crm/**", "*.crm.internal")),
+		knownBy(b, "jobs", bySAN("spiffe://prod/ns/jobs/**")))
 	cert := certificateOf(b, "spiffe://prod/ns/jobs/sa/nightly")
 	b.ReportAllocs()
 	for b.Loop() {

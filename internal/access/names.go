@@ -15,10 +15,11 @@ func compileName(kind sanKind, pattern string) *regexp.Regexp {
 	if kind == sanDNS {
 		pattern = fold(pattern)
 	}
-	expression := `(?s)\A`
+	var expression strings.Builder
+	expression.WriteString(`(?s)\A`)
 	for i := 0; i < len(pattern); {
 		if pattern[i] != '*' {
-			expression += regexp.QuoteMeta(pattern[i : i+1])
+			expression.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
 			i++
 			continue
 		}
@@ -31,13 +32,14 @@ func compileName(kind sanKind, pattern string) *regexp.Regexp {
 		if i-from > 1 {
 			some = "."
 		}
+		quantifier := "*"
 		if (from == 0 || strings.IndexByte(ends, pattern[from-1]) >= 0) && (i == len(pattern) || strings.IndexByte(ends, pattern[i]) >= 0) {
-			expression += some + "+"
-		} else {
-			expression += some + "*"
+			quantifier = "+"
 		}
+		expression.WriteString(some + quantifier)
 	}
-	return regexp.MustCompile(expression + `\z`)
+	expression.WriteString(`\z`)
+	return regexp.MustCompile(expression.String())
 }
 
 // labelEnds returns the characters that end a label of a name after what
