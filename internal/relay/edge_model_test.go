@@ -79,6 +79,8 @@ func caddyMatches(pattern, decoded string) bool {
 //     %2F and %5C are decoded; whether a backslash is a slash; whether a path
 //     is normalised after it was decoded; whether a slash at the end counts.
 //     Old decoders take overlong UTF-8, or drop what they cannot read.
+//  4. Programs trim segments, take + for a space (java.net.URLDecoder), drop
+//     characters that are not seen, and cut extensions (Spring, Jersey).
 //
 // The case is left to whoever compares.
 func edgeModel(target string) []string {
@@ -106,8 +108,12 @@ func routerModel(forms []string) []string {
 	forms = branch(forms, cutParameters)
 	forms = branch(forms, func(s string) string { return strings.ReplaceAll(s, `\`, "/") })
 	forms = branch(forms, func(s string) string { return manySlashes.ReplaceAllString(s, "/") })
+	forms = branch(forms, func(s string) string { return modelUnseen.ReplaceAllString(s, "") })
+	forms = branch(forms, func(s string) string { return modelBlanks.ReplaceAllString(s, "$1$2") })
 	forms = branch(forms, rfc3986Dots)
 	forms = branch(forms, cutParameters)
+	forms = branch(forms, func(s string) string { return modelFirstDot.ReplaceAllString(s, "$1") })
+	forms = branch(forms, func(s string) string { return modelLastDot.ReplaceAllString(s, "$1") })
 	return branch(forms, func(s string) string { return cmp.Or(strings.TrimRight(s, "/"), "/") })
 }
 
@@ -135,6 +141,10 @@ func distinct(forms []string) []string {
 var (
 	manySlashes     = regexp.MustCompile(`/{2,}`)
 	modelParameters = regexp.MustCompile(`;[^/]*`)
+	modelUnseen     = regexp.MustCompile(`[\x{ad}\x{200b}-\x{200f}\x{2060}\x{feff}\x{fe00}-\x{fe0f}]`)
+	modelBlanks     = regexp.MustCompile(`(/)[ +\pZ]+|[ +\pZ]+(/|\z)`)
+	modelFirstDot   = regexp.MustCompile(`([^./])\.[^/]*/?\z`)
+	modelLastDot    = regexp.MustCompile(`([^./])\.[^./]*\z`)
 	escapedBytes    = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 )
 
