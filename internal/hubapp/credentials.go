@@ -26,17 +26,21 @@ type CredentialStore interface {
 }
 
 const (
-	// credentialsLife is how long credentials are used before they are
-	// read again, to see a rotated secret.
-	credentialsLife = 5 * time.Minute
+	// credentialsLife is how long credentials are used at the most before
+	// the store is asked again, to see a rotated secret within a minute.
+	credentialsLife = 55 * time.Second
+	// credentialsRenew is from when on they are read again while they are
+	// used, so that nobody has to wait for the store.
+	credentialsRenew = 30 * time.Second
 	// credentialsRetry is how long after a failed reading, or after HubSpot
 	// refused them, they are read again at the earliest.
 	credentialsRetry = 10 * time.Second
 )
 
 // StoredCredentials reads an app's client credentials from the store, when
-// they are first needed and every few minutes after that. While the store
-// does not answer, the last known ones serve. It is safe for concurrent use.
+// they are first needed and, if they are used, every half minute after that.
+// While the store does not answer, the last known ones serve. It is safe for
+// concurrent use.
 type StoredCredentials struct {
 	store CredentialStore
 	path  string
@@ -46,11 +50,10 @@ type StoredCredentials struct {
 
 	mu    sync.Mutex
 	known hubspot.Credentials
-	// readAt is when the store was last asked, and goodUntil from when on
-	// it is to be asked again.
-	readAt    time.Time
-	goodUntil time.Time
-	err       error
+	// readAt is when the store was last asked, renewAt from when on it is to
+	// be asked again, and goodUntil from when on that is waited for.
+	readAt, renewAt, goodUntil time.Time
+	err                        error
 }
 
 func NewStoredCredentials(store CredentialStore, path string) *StoredCredentials {
@@ -61,16 +64,23 @@ func NewStoredCredentials(store CredentialStore, path string) *StoredCredentials
 // [connection.ErrUnavailable]: there are none as long as the store has never
 // given any.
 func (s *StoredCredentials) Credentials(ctx context.Context) (hubspot.Credentials, error) {
-	if creds, err, ok := s.remembered(); ok {
+	creds, due, err := s.remembered()
+	if due == notDue {
 		return creds, err
 	}
 	done := s.flight.DoChan("", func() (any, error) {
-		s.read(context.WithoutCancel(ctx))
+		// One that has just ended may have read them.
+		if _, due, _ := s.remembered(); due != notDue {
+			s.read(context.WithoutCancel(ctx))
+		}
 		return nil, nil
 	})
+	if due == dueSoon {
+		return creds, nil
+	}
 	select {
 	case <-done:
-		creds, err, _ := s.remembered()
+		creds, _, err := s.remembered()
 		return creds, err
 	case <-ctx.Done():
 		if creds, _, _ := s.remembered(); creds.ClientID != "" {
@@ -80,11 +90,27 @@ func (s *StoredCredentials) Credentials(ctx context.Context) (hubspot.Credential
 	}
 }
 
-// remembered returns what is known; ok is false if it is time to read again.
-func (s *StoredCredentials) remembered() (creds hubspot.Credentials, err error, ok bool) {
+// due is whether credentials are to be read again.
+type due int
+
+const (
+	notDue due = iota
+	// dueSoon is for what can be used meanwhile.
+	dueSoon
+	dueNow
+)
+
+// remembered returns what is known.
+func (s *StoredCredentials) remembered() (hubspot.Credentials, due, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.known, s.err, s.now().Before(s.goodUntil)
+	switch now := s.now(); {
+	case now.Before(s.renewAt):
+		return s.known, notDue, s.err
+	case now.Before(s.goodUntil):
+		return s.known, dueSoon, s.err
+	}
+	return s.known, dueNow, s.err
 }
 
 // read asks the store and notes what it said.
@@ -93,13 +119,16 @@ func (s *StoredCredentials) read(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.readAt = s.now()
-	if err == nil {
-		s.known, s.err, s.goodUntil = creds, nil, s.readAt.Add(credentialsLife)
-		return
-	}
-	s.goodUntil = s.readAt.Add(credentialsRetry)
-	if s.known.ClientID == "" {
+	s.renewAt, s.goodUntil = s.readAt.Add(credentialsRenew), s.readAt.Add(credentialsLife)
+	switch {
+	case err == nil:
+		s.known, s.err = creds, nil
+	case s.known.ClientID == "":
 		s.err = err
+		s.renewAt = s.readAt.Add(credentialsRetry)
+		s.goodUntil = s.renewAt
+	default:
+		s.renewAt = s.readAt.Add(credentialsRetry)
 	}
 }
 
@@ -123,7 +152,7 @@ func (s *StoredCredentials) refused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if earliest := s.readAt.Add(credentialsRetry); earliest.Before(s.goodUntil) {
-		s.goodUntil = earliest
+		s.renewAt, s.goodUntil = earliest, earliest
 	}
 }
 
