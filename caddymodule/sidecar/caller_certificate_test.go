@@ -118,7 +118,7 @@ func tlsSite(t *testing.T, mode, proxy string) (text string, servers, clients *a
 	keyFile := write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 	text = caddytest.Caddyfile(`
 		caller certified {
-			cert_san spiffe://prod/ns/crm/* *.crm.internal
+			cert_san spiffe://prod/ns/crm/** *.crm.internal
 			deny DELETE *
 		}
 		caller narrow {

@@ -89,7 +89,7 @@ func presented(t *testing.T, names string, verified bool) *http.Request {
 func TestCallerByCertificate(t *testing.T) {
 	t.Parallel()
 	desk := deskWith(t, nil,
-		access.CallerConfig{Name: "certified", Certificates: []string{"spiffe://prod/ns/crm/*", "*.crm.internal"}},
+		access.CallerConfig{Name: "certified", Certificates: []string{"spiffe://prod/ns/crm/**", "*.crm.internal"}},
 		access.CallerConfig{Name: "narrow", Certificates: []string{"spiffe://prod/ns/crm/sa/narrow"}},
 	)
 	const sync = "spiffe://prod/ns/crm/sa/sync"
