@@ -69,6 +69,11 @@ type Caller struct {
 	// `allow` says: `* /crm/*/gdpr-delete`. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
+	// The caller's part of an account's quota among those who wait for it: how
+	// many turns it has where others have one, 1 to 1000. Its user tokens have
+	// equal parts of that. Below the quota it has no effect. Default: 1.
+	Share int `json:"share,omitempty"`
+
 	// Log and count what `apps`, `users`, `allow` and `deny` refuse, and let
 	// it pass, to try them out. What no caller may do stays refused.
 	DryRun bool `json:"dry_run,omitempty"`
@@ -104,7 +109,7 @@ func hashOf(text string) string {
 func (c *Caller) build(name string, keys []secret.Text, jwt *CallerJWT) (*access.Caller, error) {
 	config := access.CallerConfig{
 		Name: name, Keys: keys, Certificates: c.CertSAN, Token: jwt.config(), UIDs: c.UID, GIDs: c.GID,
-		Apps: c.Apps, Users: c.Users, DryRun: c.DryRun,
+		Apps: c.Apps, Users: c.Users, Share: c.Share, DryRun: c.DryRun,
 	}
 	err := jwt.check()
 	if err == nil && !peercred.Known && len(c.UID)+len(c.GID) > 0 {

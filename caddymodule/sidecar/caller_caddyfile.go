@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 )
 
@@ -25,6 +26,7 @@ import (
 //	    users    <globs...>
 //	    allow    <methods> <path glob>
 //	    deny     <methods> <path glob>
+//	    share    <number>
 //	    dry_run
 //	}
 func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
@@ -40,6 +42,7 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 		"users":    checked(settings.List(&c.Users)),
 		"allow":    checked(rules(&c.Allow)),
 		"deny":     checked(rules(&c.Deny)),
+		"share":    {Parse: c.parseShare},
 		"dry_run":  settings.Flag(&c.DryRun),
 	})
 	if err != nil {
@@ -50,6 +53,17 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 	}
 	if err := check(); err != nil {
 		return d.WrapErr(err)
+	}
+	return nil
+}
+
+func (c *Caller) parseShare(d *caddyfile.Dispenser) error {
+	value, err := settings.OneArg(d)
+	if err != nil {
+		return err
+	}
+	if c.Share, err = strconv.Atoi(value); err != nil || c.Share < 1 || c.Share > access.MaxShare {
+		return d.Errf("share: %q is not a number from 1 to %d", value, access.MaxShare)
 	}
 	return nil
 }

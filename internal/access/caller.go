@@ -44,10 +44,16 @@ type CallerConfig struct {
 	Allow []Rule
 	// Deny are the requests that the caller may not make, whatever Allow says.
 	Deny []Rule
+	// Share is how many turns the caller has where others have one, among
+	// those who wait for a portal's quota: 1 to [MaxShare]. 0 is 1.
+	Share int
 	// DryRun has what the policy refuses noted and not refused. That is up
 	// to who asks: verdicts are the same, see [Caller.DryRun].
 	DryRun bool
 }
+
+// MaxShare is the largest share of a caller.
+const MaxShare = 1000
 
 // Caller is a program that calls the sidecar, with its policy. The zero value
 // may do nothing. Callers are immutable and safe for concurrent use.
@@ -62,6 +68,7 @@ type Caller struct {
 	// anyRequest is set when there is no allow rule.
 	anyRequest bool
 	dryRun     bool
+	share      int
 
 	// issuer and scope are set for a user token: what the caller who issued
 	// it may do binds it as well. See [Caller.Narrow].
@@ -110,10 +117,13 @@ func newCaller(config CallerConfig) (*Caller, error) {
 	if err := checkRules("deny", config.Deny); err != nil {
 		return nil, err
 	}
+	if config.Share < 0 || config.Share > MaxShare {
+		return nil, fmt.Errorf("share: %d is not a number from 1 to %d", config.Share, MaxShare)
+	}
 	return &Caller{
 		name: config.Name, keys: keys, known: known, apps: apps, users: users,
 		allow: slices.Clone(config.Allow), deny: slices.Clone(config.Deny),
-		anyRequest: len(config.Allow) == 0, dryRun: config.DryRun,
+		anyRequest: len(config.Allow) == 0, dryRun: config.DryRun, share: config.Share,
 	}, nil
 }
 
@@ -168,6 +178,10 @@ func (c *Caller) Name() string { return c.name }
 // to be noted and let pass. That of a user token never is: it is held to its
 // own scope and to its issuer's policy.
 func (c *Caller) DryRun() bool { return c.dryRun }
+
+// Share is how many turns the caller has where others have one, among those
+// who wait for a portal's quota. A user token has part in those of its issuer.
+func (c *Caller) Share() int { return max(c.share, 1) }
 
 // String returns the caller's name.
 func (c *Caller) String() string { return c.name }

@@ -58,6 +58,7 @@ func (s *Scope) CheckRules() error {
 func (c *Caller) Narrow(s Scope) *Caller {
 	return &Caller{
 		name:       c.name,
+		share:      c.share,
 		apps:       []Glob{literal(s.App)},
 		users:      []Glob{literal(s.User)},
 		allow:      s.Allow,

@@ -76,6 +76,7 @@ func (c *Call) waitForPlace(ctx context.Context) (quota.Ticket, error) {
 	begun := time.Now()
 	request := quota.Request{
 		HubID: c.token.HubID, Limit: c.pacing.limit, Lane: c.pacing.lane,
+		Caller: c.callerName(), Token: c.tokenID(), Weight: c.share(),
 		Wait: c.pacing.until.Sub(begun), Again: c.tries,
 	}
 	limiter := c.relay.App.Limiter
@@ -103,6 +104,14 @@ func (c *Call) waitForPlace(ctx context.Context) (quota.Ticket, error) {
 		err = apierror.NewRateLimited(refusal.Policy, refusal.RetryAfter)
 	}
 	return ticket, err
+}
+
+// share is how many turns the caller has where others have one.
+func (c *Call) share() int {
+	if c.caller == nil {
+		return 1
+	}
+	return c.caller.Share()
 }
 
 // readAhead reads the body before the call waits: the server finds out that a
