@@ -37,6 +37,8 @@ func init() {
 //	POST   /hubspot/freezes                            freezes what the body says
 //	DELETE /hubspot/freezes                            lifts what the body says
 //	POST   /hubspot/tags/<app>                         the tag of the user that the body names
+//	GET    /hubspot/quota/<app>[/<portal>]             what is used of HubSpot's limits
+//	DELETE /hubspot/quota/<app>[/<portal>]             forgets what HubSpot has said of them
 //
 // <user> is percent-encoded. No answer holds a token.
 type API struct{}
@@ -61,6 +63,7 @@ func (*API) Routes() []caddy.AdminRoute {
 		{Pattern: adminapi.Connections + "/", Handler: handler(connections)},
 		{Pattern: adminapi.Freezes, Handler: handler(freezes)},
 		{Pattern: adminapi.Tags + "/", Handler: handler(tags)},
+		{Pattern: adminapi.Quota + "/", Handler: handler(quotas)},
 	}
 }
 

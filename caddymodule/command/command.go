@@ -28,6 +28,7 @@ sandbox HubSpot to develop and test against.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(),
 				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
+			cmd.AddCommand(quotaCommand())
 		},
 	})
 }
