@@ -4,6 +4,7 @@
 package storeapi
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/caddyserver/caddy/v2"
@@ -73,6 +74,25 @@ type Module interface {
 	// the store has a method Close() or Close() error, that is called when
 	// no config uses the store any more.
 	OpenStore(host Host) (Store, error)
+}
+
+// Follower is a [Module] whose store has a key, or reads files, so that its
+// settings cannot just be changed while it runs. A change of a file that a
+// placeholder names makes another module, and another store if its settings are
+// others.
+type Follower interface {
+	Module
+
+	// Files are those that the settings name and the store reads, beside those
+	// of placeholders. They are looked at for changes. It is called after
+	// Provision.
+	Files() []string
+
+	// CheckStored says why the store could not read what is stored, as with
+	// another key. It is called before OpenStore if the settings or the files
+	// are others than those of the store that is open. A network may be asked;
+	// ctx bounds that.
+	CheckStored(ctx context.Context, storage certmagic.Storage) error
 }
 
 // Host is what a store may use of Caddy. Both fields always act for the newest

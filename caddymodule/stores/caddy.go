@@ -1,6 +1,7 @@
 package stores
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,6 +158,33 @@ func (s *CaddyStore) OpenStore(host storeapi.Host) (storeapi.Store, error) {
 	})
 }
 
+// Files implements [storeapi.Follower]: a key file that is made later was made
+// for this store.
+func (s *CaddyStore) Files() []string {
+	if s.config.KeyFile == "" || isMissing(s.config.KeyFile) {
+		return nil
+	}
+	return []string{s.config.KeyFile}
+}
+
+// CheckStored implements [storeapi.Follower].
+func (s *CaddyStore) CheckStored(ctx context.Context, storage certmagic.Storage) error {
+	file := s.config.KeyFile
+	if file != "" && isMissing(file) {
+		return fmt.Errorf("key_file: %s is gone; put it back, or the connections are lost with the end of this process", file)
+	}
+	store, err := sealedstore.New(storage, func() (sealedstore.Key, error) {
+		if file == "" {
+			return sealedstore.ParseKey(s.config.Key.Reveal())
+		}
+		return sealedstore.LoadOrCreateKey(file)
+	})
+	if err != nil {
+		return err
+	}
+	return store.CheckKey(ctx)
+}
+
 // keyOfFile reads the key, or makes one. Nobody may know of a file that nobody
 // has chosen, so that one is told of.
 func keyOfFile(file string, chosen bool, logger *slog.Logger) (sealedstore.Key, error) {
@@ -171,7 +199,7 @@ func keyOfFile(file string, chosen bool, logger *slog.Logger) (sealedstore.Key, 
 
 // Interface guards
 var (
-	_ storeapi.Module       = (*CaddyStore)(nil)
+	_ storeapi.Follower     = (*CaddyStore)(nil)
 	_ caddy.Provisioner     = (*CaddyStore)(nil)
 	_ caddyfile.Unmarshaler = (*CaddyStore)(nil)
 )

@@ -15,6 +15,17 @@ import (
 // servers with a key each do not share a storage unawares, the first write
 // notes in the storage which key it belongs to.
 
+// CheckKey reports whether what the storage holds can be opened: an error wraps
+// [connection.ErrCorrupt] if it belongs to another key, and
+// [connection.ErrUnavailable] if that cannot be told. A storage that belongs to
+// none holds nothing.
+func (s *Store) CheckKey(ctx context.Context) error {
+	if err := s.checkKey(ctx); err != nil {
+		return fmt.Errorf("checking the store's key: %w", err)
+	}
+	return nil
+}
+
 // checkKey refuses a storage that belongs to another key. One that belongs to
 // none holds nothing.
 func (s *Store) checkKey(ctx context.Context) error {
