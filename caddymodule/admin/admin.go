@@ -138,7 +138,7 @@ func ready(ctx context.Context, r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := adminapi.Readiness{Reasons: s.NotReady(ctx)}
+	answer := adminapi.Readiness{Reasons: s.NotReady(ctx), Warnings: s.Warnings()}
 	if answer.Ready = len(answer.Reasons) == 0; answer.Ready {
 		return http.StatusOK, answer, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,6 +16,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
 )
@@ -93,6 +95,11 @@ type Auth struct {
 	// Default: `30 1m`.
 	Rate appconfig.Rate `json:"rate,omitzero"`
 
+	endpoints *atomic.Pointer[endpoints]
+}
+
+// endpoints answer what is asked of the handler.
+type endpoints struct {
 	installer *install.Installer
 	// callers is nil where only browsers are served.
 	callers *callerapi.API
@@ -117,19 +124,32 @@ func (a *Auth) Provision(ctx caddy.Context) error {
 		return err
 	}
 	car.NotePeers(ctx)
-	config.Desk, config.Apps, config.Logger = car.Desk(), car.Apps(), ctx.Slogger()
+	config.Logger, config.Failed = ctx.Slogger(), car.InstallFailed
 	config.ClientIP, config.OriginalURL, config.SkipAccessLog = clientIP, originalURL, skipAccessLog
-	config.Failed = car.InstallFailed
-	if a.installer, err = install.New(config); err != nil {
-		return fmt.Errorf("hubspot_auth: %w", err)
+	a.endpoints, err = sidecar.Follow(car, func(g *sidecar.Generation) (*endpoints, error) {
+		made, err := a.newEndpoints(config, car.Audit(), g)
+		if err != nil {
+			return nil, fmt.Errorf("hubspot_auth: %w", err)
+		}
+		return made, nil
+	})
+	return err
+}
+
+// newEndpoints makes the endpoints for a generation of the Sidecar's settings.
+func (a *Auth) newEndpoints(config install.Config, log *audit.Log, g *sidecar.Generation) (*endpoints, error) {
+	config.Desk, config.Apps = g.Desk(), g.Apps()
+	installer, err := install.New(config)
+	if err != nil {
+		return nil, err
 	}
+	made := &endpoints{installer: installer}
 	if !a.Browsers {
-		a.callers = callerapi.New(callerapi.Config{
-			Desk: config.Desk, Base: config.Base, ReturnTo: config.ReturnTo, Pages: a.installer,
-			Audit: car.Audit(), Logger: config.Logger,
+		made.callers = callerapi.New(callerapi.Config{
+			Desk: config.Desk, Base: config.Base, ReturnTo: config.ReturnTo, Pages: installer, Audit: log, Logger: config.Logger,
 		})
 	}
-	return nil
+	return made, nil
 }
 
 // config makes what the module's own settings say.
@@ -172,7 +192,8 @@ var errSignInAlone = errors.New("sign_in: needs the setting user, which says who
 
 // ServeHTTP answers the handler's own paths.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if a.installer.Handle(w, r) || a.callers != nil && a.callers.Handle(w, r) {
+	e := a.endpoints.Load()
+	if e.installer.Handle(w, r) || e.callers != nil && e.callers.Handle(w, r) {
 		return nil
 	}
 	return next.ServeHTTP(w, r)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -79,7 +80,7 @@ type Proxy struct {
 	// cannot be used. See [Transport] for the defaults that differ.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	relay     *relay.Relay
+	relay     *atomic.Pointer[relay.Relay]
 	transport *reverseproxy.HTTPTransport
 }
 
@@ -100,42 +101,52 @@ func (p *Proxy) Provision(ctx caddy.Context) error {
 	if p.App == "" {
 		return errors.New("hubspot_proxy: app: name the HubSpot app")
 	}
-	if err := p.provision(ctx, hub); err != nil {
-		return fmt.Errorf("hubspot_proxy %s: %w", p.App, err)
-	}
-	return nil
+	return p.provision(ctx, hub)
 }
 
 func (p *Proxy) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
-	app, ok := hub.App(p.App)
-	if !ok {
-		var names []string
-		for _, app := range hub.Apps() {
-			names = append(names, app.Name)
-		}
-		return fmt.Errorf("the app is not configured; there are: %s", strings.Join(names, ", "))
-	}
 	user, err := settings.UserSource(p.User)
 	if err != nil {
-		return fmt.Errorf("user: %w", err)
+		return fmt.Errorf("hubspot_proxy %s: user: %w", p.App, err)
 	}
-	switch {
-	case p.MaxWait < 0:
-		return errors.New("max_wait: must not be negative")
-	case !p.Open && !hub.Desk().HasCallers():
-		return errors.New("nobody could call: name a caller with its key in the global option hubspot, or say open to serve programs on this machine without keys")
+	if p.MaxWait < 0 {
+		return fmt.Errorf("hubspot_proxy %s: max_wait: must not be negative", p.App)
 	}
 	if p.transport, err = provisionTransport(ctx, p.TransportRaw); err != nil {
-		return fmt.Errorf("transport: %w", err)
+		return fmt.Errorf("hubspot_proxy %s: transport: %w", p.App, err)
 	}
 	hub.NotePeers(ctx)
 	warnOfServer(ctx)
-	p.relay, err = relay.New(relay.Config{
-		App: app, Desk: hub.Desk(), Metrics: hub.Metrics(), Audit: hub.Audit(), Budget: hub.Budget(), Logger: ctx.Slogger(),
+	config := relay.Config{
+		Metrics: hub.Metrics(), Audit: hub.Audit(), Budget: hub.Budget(), Logger: ctx.Slogger(),
 		User: user, Open: p.Open, OwnName: new(siteNames).has, MaxWait: time.Duration(p.MaxWait), OneHost: p.OneHost,
 		Transport: p.transport.Transport, Foreign: isHandlerError,
+	}
+	p.relay, err = sidecar.Follow(hub, func(g *sidecar.Generation) (*relay.Relay, error) {
+		made, err := newRelay(config, p.App, g)
+		if err != nil {
+			return nil, fmt.Errorf("hubspot_proxy %s: %w", p.App, err)
+		}
+		return made, nil
 	})
 	return err
+}
+
+// newRelay makes the relay of an app for a generation of the Sidecar's settings.
+func newRelay(config relay.Config, name string, g *sidecar.Generation) (*relay.Relay, error) {
+	app, ok := g.App(name)
+	if !ok {
+		var names []string
+		for _, app := range g.Apps() {
+			names = append(names, app.Name)
+		}
+		return nil, fmt.Errorf("the app is not configured; there are: %s", strings.Join(names, ", "))
+	}
+	if !config.Open && !g.Desk().HasCallers() {
+		return nil, errors.New("nobody could call: name a caller with its key in the global option hubspot, or say open to serve programs on this machine without keys")
+	}
+	config.App, config.Desk = app, g.Desk()
+	return relay.New(config)
 }
 
 // Cleanup closes connections that are idle. Requests that still run finish.
@@ -159,7 +170,7 @@ const statusClientGone = 499
 
 // ServeHTTP answers every request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	call := p.relay.NewCall(w, r, sentURI(r))
+	call := p.relay.Load().NewCall(w, r, sentURI(r))
 	joinAccessLog(r, call)
 	err := call.Serve()
 	if errors.Is(err, relay.ErrClientGone) {

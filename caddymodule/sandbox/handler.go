@@ -36,7 +36,8 @@ func init() {
 // below another.
 type Sandbox struct {
 	// The HubSpot apps that the sandbox knows, by name. Default: those of
-	// the global option `hubspot`, or, if there are none, a demo app.
+	// the global option `hubspot`, as they are when the config is loaded, or,
+	// if there are none, a demo app.
 	Apps map[string]*appconfig.App `json:"apps,omitempty"`
 
 	// A file that keeps what is installed over a restart, refresh tokens

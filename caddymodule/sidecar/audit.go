@@ -127,7 +127,7 @@ func (s *Sidecar) provisionAudit() error {
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	pooled, err := acquire(s, pool.KeyOf("audit", auditSettings{file}), func() (*pooledAudit, error) {
+	pooled, err := acquire(&s.releases, pool.KeyOf("audit", auditSettings{file}), func() (*pooledAudit, error) {
 		p := new(pooledAudit)
 		p.log = audit.NewLog(audit.Options{
 			File:   file,

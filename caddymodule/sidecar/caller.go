@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/peercred"
@@ -31,10 +30,14 @@ type Caller struct {
 
 	// Names in the client certificates that are the caller's (subject
 	// alternative names; the common name is not regarded). The form says of
-	// which kind a name is: `spiffe://prod/ns/crm/*` is a URI,
+	// which kind a name is: `spiffe://prod/ns/crm/sa/*` is a URI,
 	// `*.crm.internal` a DNS name, `sync@example.com` an e-mail and
-	// `10.1.*` an IP address; `*` alone is any. Case counts but in DNS
-	// names. A certificate counts only if Caddy has verified it, for which
+	// `10.1.**` an IP address. A `*` stays within one label: it passes no
+	// dot of a DNS name, no slash of a URI's path and no dot of its host, no
+	// `@` and no dot after it of an e-mail address, and no dot or colon of an
+	// IP address; `**` passes everything, and `*` alone is any name. URIs
+	// with dot segments, empty segments or encoded slashes match nothing.
+	// Case counts but in DNS names. A certificate counts only if Caddy has verified it, for which
 	// the site's `tls` needs `client_auth` with a `trust_pool` and the mode
 	// `verify_if_given` or `require_and_verify`. Requests that a browser
 	// makes for a page of another site are refused.
@@ -141,20 +144,20 @@ func parseRules(caller, setting string, texts []string) ([]access.Rule, error) {
 
 // expand expands the keys and makes the caller. jwt is the setting of that name,
 // expanded.
-func (c *Caller) expand(name string) (caller *access.Caller, jwt *CallerJWT, err error) {
+func (c *Caller) expand(name string, f *files) (caller *access.Caller, jwt *CallerJWT, err error) {
 	keys := make([]secret.Text, 0, len(c.Keys))
 	for i, key := range c.Keys {
 		if strings.HasPrefix(key, hashedKey) {
 			keys = append(keys, secret.New(key))
 			continue
 		}
-		e := settings.NewExpander()
+		e := f.expander()
 		keys = append(keys, e.Secret(fmt.Sprintf("caller %q: key %d", name, i+1), key))
 		if err := e.Err(); err != nil {
 			return nil, nil, err
 		}
 	}
-	if jwt, err = c.JWT.expand(); err != nil {
+	if jwt, err = c.JWT.expand(f.expander()); err != nil {
 		return nil, nil, fmt.Errorf("caller %q: %w", name, err)
 	}
 	caller, err = c.build(name, keys, jwt)
@@ -163,8 +166,8 @@ func (c *Caller) expand(name string) (caller *access.Caller, jwt *CallerJWT, err
 
 // provisionCallers makes the registry of all callers and what verifies their
 // tokens; both stay nil if there is nothing for them.
-func (s *Sidecar) provisionCallers(apps []appconfig.Resolved) (err error) {
-	if len(s.Callers) == 0 {
+func (g *Generation) provisionCallers(apps []appconfig.Resolved) (err error) {
+	if len(g.car.Callers) == 0 {
 		return nil
 	}
 	appNames := make([]string, 0, len(apps))
@@ -172,12 +175,12 @@ func (s *Sidecar) provisionCallers(apps []appconfig.Resolved) (err error) {
 		appNames = append(appNames, appconfig.CanonicalName(app.Name))
 	}
 	issuers := make(issuers)
-	callers := make([]*access.Caller, 0, len(s.Callers))
-	for _, name := range slices.Sorted(maps.Keys(s.Callers)) {
-		if s.Callers[name] == nil {
+	callers := make([]*access.Caller, 0, len(g.car.Callers))
+	for _, name := range slices.Sorted(maps.Keys(g.car.Callers)) {
+		if g.car.Callers[name] == nil {
 			return fmt.Errorf("caller %q: has no settings", name)
 		}
-		caller, jwt, err := s.Callers[name].expand(name)
+		caller, jwt, err := g.car.Callers[name].expand(name, g.files)
 		if err != nil {
 			return err
 		}
@@ -185,15 +188,15 @@ func (s *Sidecar) provisionCallers(apps []appconfig.Resolved) (err error) {
 			return fmt.Errorf("caller %q: apps: %q matches none of the configured apps (%s)", name,
 				unmatched[0], strings.Join(appNames, ", "))
 		}
-		if err := issuers.add(name, jwt, s.acquireKeySet); err != nil {
+		if err := issuers.add(name, jwt, g.acquireKeySet); err != nil {
 			return fmt.Errorf("caller %q: %w", name, err)
 		}
 		if caller.DryRun() {
-			s.logger.Warn("the policy of a caller is on trial (dry_run): what it refuses is let pass", "caller", name)
+			g.onTrial = append(g.onTrial, name)
 		}
 		callers = append(callers, caller)
 	}
-	s.jwts = issuers.verifier()
-	s.callers, err = access.NewRegistry(callers)
+	g.jwts = issuers.verifier()
+	g.callers, err = access.NewRegistry(callers)
 	return err
 }

@@ -101,11 +101,10 @@ func (j *CallerJWT) check() error {
 }
 
 // expand returns the settings with placeholders expanded. It is nil if j is.
-func (j *CallerJWT) expand() (*CallerJWT, error) {
+func (j *CallerJWT) expand(e *placeholder.Expander) (*CallerJWT, error) {
 	if j == nil {
 		return nil, nil
 	}
-	e := settings.NewExpander()
 	expanded := &CallerJWT{
 		Issuer:   e.Text("jwt: issuer", j.Issuer),
 		JWKSURL:  e.Text("jwt: jwks_url", j.JWKSURL),

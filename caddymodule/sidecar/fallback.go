@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sealedstore"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -70,7 +71,7 @@ type fallback struct {
 
 // expand checks the settings. It touches neither the folder nor a network. It
 // returns nil if f is.
-func (f *FallbackCache) expand() (*fallback, error) {
+func (f *FallbackCache) expand(e *placeholder.Expander) (*fallback, error) {
 	switch {
 	case f == nil:
 		return nil, nil
@@ -79,7 +80,6 @@ func (f *FallbackCache) expand() (*fallback, error) {
 	case f.Key == "":
 		return nil, errNoFallbackKey
 	}
-	e := settings.NewExpander()
 	expanded := &fallback{
 		Dir: e.Text("fallback_cache: dir", f.Dir), Key: e.Secret("fallback_cache: key", f.Key), MaxAge: time.Duration(f.MaxAge),
 	}

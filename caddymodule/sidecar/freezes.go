@@ -23,9 +23,9 @@ type freezeSettings struct {
 
 // pooledFreezes knows what is frozen by a store's list, over config reloads.
 type pooledFreezes struct {
-	key      pool.Key
-	keeper   *freeze.Keeper
-	sidecars pool.Newest[*Sidecar]
+	key         pool.Key
+	keeper      *freeze.Keeper
+	generations pool.Newest[*Generation]
 	// releaseStore lets the store be closed, and uncount takes the freezes
 	// out of the metrics.
 	releaseStore, uncount func()
@@ -33,44 +33,44 @@ type pooledFreezes struct {
 
 // provisionFreezes makes the keeper of the store's freezes or takes the one
 // that an earlier config made. It reads nothing yet. The apps are there when it
-// is called: the Sidecar is told what changes from then on.
-func (s *Sidecar) provisionFreezes() error {
-	key := pool.KeyOf("freezes", freezeSettings{Store: s.store.key, Fallback: s.fallback})
-	p, err := acquire(s, key, func() (*pooledFreezes, error) { return s.newPooledFreezes(key) })
+// is called: the generation is told what changes from then on.
+func (g *Generation) provisionFreezes() error {
+	key := pool.KeyOf("freezes", freezeSettings{Store: g.store.key, Fallback: g.fallback})
+	p, err := acquire(&g.releases, key, func() (*pooledFreezes, error) { return g.newPooledFreezes(key) })
 	if err != nil {
 		return err
 	}
-	s.freezes = p.keeper
-	s.releases = append(s.releases, p.sidecars.Attach(s))
+	g.freezes = p.keeper
+	g.releases = append(g.releases, p.generations.Attach(g))
 	return nil
 }
 
-func (s *Sidecar) newPooledFreezes(key pool.Key) (*pooledFreezes, error) {
+func (g *Generation) newPooledFreezes(key pool.Key) (*pooledFreezes, error) {
 	p := &pooledFreezes{key: key}
 	config := freeze.Config{
-		Logger: slog.New(pool.Handler(&s.store.logs)),
+		Logger: slog.New(pool.Handler(&g.store.logs)),
 		Changed: func(added, lifted []freeze.Freeze) {
-			if newest, ok := p.sidecars.Get(); ok {
+			if newest, ok := p.generations.Get(); ok {
 				newest.freezesChanged(added, lifted)
 			}
 		},
 	}
-	if documents, ok := s.store.store.(connection.DocumentStore); ok {
-		config.Store = s.metrics.MeasureDocuments(s.store.name, documents)
+	if documents, ok := g.store.store.(connection.DocumentStore); ok {
+		config.Store = g.car.metrics.MeasureDocuments(g.store.name, documents)
 	}
-	if s.fallback != nil {
-		copies, err := s.fallback.open()
+	if g.fallback != nil {
+		copies, err := g.fallback.open()
 		if err != nil {
 			return nil, err
 		}
 		config.Copies = copies
 	}
 	var err error
-	if p.releaseStore, err = s.store.hold(); err != nil {
+	if p.releaseStore, err = g.store.hold(); err != nil {
 		return nil, err
 	}
 	p.keeper = freeze.New(config)
-	p.uncount = s.metrics.CountFreezes(p.keeper)
+	p.uncount = g.car.metrics.CountFreezes(p.keeper)
 	return p, nil
 }
 
@@ -91,16 +91,16 @@ func (p *pooledFreezes) GoString() string { return "pooledFreezes(" + p.key.Stri
 // freezesChanged writes down what was frozen and what was lifted, here or at
 // another sidecar. Users are there by their tags, which each app has its own
 // of; reasons are free text and may name anybody.
-func (s *Sidecar) freezesChanged(added, lifted []freeze.Freeze) {
+func (g *Generation) freezesChanged(added, lifted []freeze.Freeze) {
 	for _, f := range added {
-		s.logger.LogAttrs(s.ctx, slog.LevelWarn, "an operator has frozen calls", s.freezeFields(f)...)
+		g.car.logger.LogAttrs(g.car.ctx, slog.LevelWarn, "an operator has frozen calls", g.freezeFields(f)...)
 	}
 	for _, f := range lifted {
-		s.logger.LogAttrs(s.ctx, slog.LevelInfo, "an operator has lifted a freeze", s.freezeFields(f)...)
+		g.car.logger.LogAttrs(g.car.ctx, slog.LevelInfo, "an operator has lifted a freeze", g.freezeFields(f)...)
 	}
 }
 
-func (s *Sidecar) freezeFields(f freeze.Freeze) []slog.Attr {
+func (g *Generation) freezeFields(f freeze.Freeze) []slog.Attr {
 	fields := []slog.Attr{slog.Any("dimensions", f.Dimensions()), slog.Time("since", f.Since)}
 	if f.App != "" {
 		fields = append(fields, slog.String("app", f.App))
@@ -109,7 +109,7 @@ func (s *Sidecar) freezeFields(f freeze.Freeze) []slog.Attr {
 		fields = append(fields, slog.String("caller", f.Caller))
 	}
 	if f.User != "" {
-		fields = append(fields, slog.Any("user_tags", s.tags(f.App, f.User)))
+		fields = append(fields, slog.Any("user_tags", g.tags(f.App, f.User)))
 	}
 	if f.By != "" {
 		fields = append(fields, slog.String("by", f.By))
@@ -118,11 +118,11 @@ func (s *Sidecar) freezeFields(f freeze.Freeze) []slog.Attr {
 }
 
 // tags are those of a user in one app, or in all.
-func (s *Sidecar) tags(app, user string) []string {
+func (g *Generation) tags(app, user string) []string {
 	ctx, cancel := context.WithTimeout(context.Background(), tagTimeout)
 	defer cancel()
 	var tags []string
-	for _, a := range s.apps {
+	for _, a := range g.apps {
 		if app == "" || strings.EqualFold(app, a.Name) {
 			tags = append(tags, a.Manager.Tag(ctx, user))
 		}

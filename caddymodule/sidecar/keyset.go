@@ -21,8 +21,8 @@ type pooledKeySet struct {
 }
 
 // acquireKeySet makes the key set or takes the one that an earlier config made.
-func (s *Sidecar) acquireKeySet(at keysAt) (*jwtauth.KeySet, error) {
-	p, err := acquire(s, pool.KeyOf("keys", at), func() (*pooledKeySet, error) {
+func (g *Generation) acquireKeySet(at keysAt) (*jwtauth.KeySet, error) {
+	p, err := acquire(&g.releases, pool.KeyOf("keys", at), func() (*pooledKeySet, error) {
 		p := new(pooledKeySet)
 		logs := slog.New(pool.Handler(&p.logs))
 		var err error
@@ -40,7 +40,7 @@ func (s *Sidecar) acquireKeySet(at keysAt) (*jwtauth.KeySet, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.releases = append(s.releases, p.logs.Attach(s.logger.Handler()))
+	g.releases = append(g.releases, p.logs.Attach(g.car.logger.Handler()))
 	return p.set, nil
 }
 

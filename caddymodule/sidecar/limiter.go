@@ -26,13 +26,13 @@ type pooledLimiter struct {
 
 // acquireLimiter makes the limiter of an app or takes the one that an earlier
 // config made with the same settings.
-func (s *Sidecar) acquireLimiter(app appconfig.Resolved) (*quota.Limiter, error) {
+func (g *Generation) acquireLimiter(app appconfig.Resolved) (*quota.Limiter, error) {
 	c := limiterSettings{
-		API: s.endpoints.API, ClientID: app.ClientID, Stored: app.CredentialsPath, Quota: app.Quota, SearchQuota: app.SearchQuota,
+		API: g.endpoints.API, ClientID: app.ClientID, Stored: app.CredentialsPath, Quota: app.Quota, SearchQuota: app.SearchQuota,
 	}
-	p, err := acquire(s, pool.KeyOf("quota", c), func() (*pooledLimiter, error) {
+	p, err := acquire(&g.releases, pool.KeyOf("quota", c), func() (*pooledLimiter, error) {
 		limiter := quota.NewLimiter(quota.Config{Burst: quota.Rate(c.Quota), Search: quota.Rate(c.SearchQuota)})
-		return &pooledLimiter{limiter: limiter, unwatch: s.metrics.WatchQuota(appconfig.CanonicalName(app.Name), limiter)}, nil
+		return &pooledLimiter{limiter: limiter, unwatch: g.car.metrics.WatchQuota(appconfig.CanonicalName(app.Name), limiter)}, nil
 	})
 	if err != nil {
 		return nil, err

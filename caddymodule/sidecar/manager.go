@@ -50,24 +50,24 @@ type pooledManager struct {
 // acquireManager makes the manager of an app or takes the one that an earlier
 // config made with the same settings. It tells this config what happens for as
 // long as this is the newest.
-func (s *Sidecar) acquireManager(app appconfig.Resolved) (*pooledManager, error) {
+func (g *Generation) acquireManager(app appconfig.Resolved) (*pooledManager, error) {
 	c := managerSettings{
-		Store:     s.store.key,
+		Store:     g.store.key,
 		App:       appconfig.CanonicalName(app.Name),
-		Endpoints: hubspot.Endpoints{API: s.endpoints.API, Version: s.endpoints.Version},
+		Endpoints: hubspot.Endpoints{API: g.endpoints.API, Version: g.endpoints.Version},
 		Static: hubspot.Credentials{
 			ClientID: app.ClientID, Secret: app.ClientSecret, NextSecret: app.ClientSecretNext,
 		},
 		Stored:       app.CredentialsPath,
-		Fallback:     s.fallback,
+		Fallback:     g.fallback,
 		RefreshQuota: app.RefreshQuota,
 	}
 	key := pool.KeyOf("manager", c)
-	p, err := acquire(s, key, func() (*pooledManager, error) { return newPooledManager(key, c, s.store, s.metrics) })
+	p, err := acquire(&g.releases, key, func() (*pooledManager, error) { return newPooledManager(key, c, g.store, g.car.metrics) })
 	if err != nil {
 		return nil, err
 	}
-	s.releases = append(s.releases, p.observers.Attach(s.observer))
+	g.releases = append(g.releases, p.observers.Attach(g.car.observer))
 	return p, nil
 }
 

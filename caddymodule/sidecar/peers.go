@@ -15,7 +15,8 @@ import (
 // peers of its connections, if any caller is known by them.
 func (s *Sidecar) NotePeers(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || s.callers == nil || !s.callers.HasPeers() {
+	callers := s.live.current.Load().callers
+	if !ok || callers == nil || !callers.HasPeers() {
 		return
 	}
 	server.RegisterConnContext(withPeer)

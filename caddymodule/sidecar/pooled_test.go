@@ -130,16 +130,16 @@ func TestLockGoesBackToItsStorage(t *testing.T) {
 // frozen, and nothing is.
 func TestStoreWithoutDocuments(t *testing.T) {
 	t.Parallel()
-	s := &Sidecar{freezes: freeze.New(freeze.Config{})}
-	defer s.freezes.Close()
-	if err := s.freezes.Freeze(t.Context(), freeze.Freeze{}); !errors.Is(err, freeze.ErrNotKept) {
+	g := &Generation{freezes: freeze.New(freeze.Config{})}
+	defer g.freezes.Close()
+	if err := g.freezes.Freeze(t.Context(), freeze.Freeze{}); !errors.Is(err, freeze.ErrNotKept) {
 		t.Errorf("freezing = %v; want ErrNotKept", err)
 	}
-	desk := admission.NewDesk(admission.Config{Freezes: s.freezes})
+	desk := admission.NewDesk(admission.Config{Freezes: g.freezes})
 	if err := desk.CheckFrozen(t.Context(), freeze.Call{}); err != nil {
 		t.Errorf("frozen: %v", err)
 	}
-	if status := s.freezeStatus(); status.Count != 0 || !strings.Contains(status.Problem, "cannot keep freezes") {
+	if status := g.freezeStatus(); status.Count != 0 || !strings.Contains(status.Problem, "cannot keep freezes") {
 		t.Errorf("status: %+v", status)
 	}
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
 // TestMidwayThroughARefresh interrupts a refresh that HubSpot is slow to
 // answer, in every way in which a config can end: nothing is lost and nothing
 // refreshed twice. A client that hangs up is for the tests of package relay.
 func TestMidwayThroughARefresh(t *testing.T) {
-	text := caddytest.Caddyfile("", caddytest.AuthAndProxy)
+	text := strings.Replace(caddytest.Caddyfile("", caddytest.AuthAndProxy), "client_id ", "client_secret_next {file.DIR/next}\n\t\t\tclient_id ", 1)
 	// Another quota is another manager, so that the old one has to end.
 	other := strings.Replace(text, "scopes          oauth", "refresh_quota 5 1s\n\t\t\tscopes          oauth", 1)
 	load := func(h *caddytest.Harness, text string) {
@@ -28,6 +29,14 @@ func TestMidwayThroughARefresh(t *testing.T) {
 	for name, interrupt := range map[string]func(h *caddytest.Harness){
 		"a reload":                       func(h *caddytest.Harness) { load(h, text) },
 		"a reload that ends the manager": func(h *caddytest.Harness) { load(h, other) },
+		"a file that ends the manager": func(h *caddytest.Harness) {
+			before := hub(h).Manager
+			h.WriteFile("next", "the-secret-after-next")
+			h.Sidecar().Look()
+			if hub(h).Manager == before {
+				t.Error("the manager has not ended")
+			}
+		},
 		"a stop": func(h *caddytest.Harness) {
 			if err := caddy.Stop(); err != nil {
 				t.Error(err)
@@ -38,7 +47,10 @@ func TestMidwayThroughARefresh(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := startSandboxed(t, text)
+			h := caddytest.New(t)
+			h.WriteFile("next", "the-next-secret")
+			load(h, text)
+			h.Connect("acme", sandbox.DemoHubID)
 			record := func() connection.Versioned {
 				v, err := sidecar.StoreOf(h.Sidecar()).Load(t.Context(), connection.Key{App: "hbdev", User: "acme"})
 				if err != nil {

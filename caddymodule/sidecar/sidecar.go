@@ -11,14 +11,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
@@ -32,9 +30,14 @@ func init() {
 // are kept.
 //
 // Secrets are written as placeholders such as `{env.HUBSPOT_CLIENT_SECRET}`
-// or `{file./run/secrets/hubspot}`. They stay placeholders in the config and
-// are read once, when the config is loaded. One that is empty or unknown is
-// an error.
+// or `{file./run/secrets/hubspot}`. They stay placeholders in the config. One
+// that is empty or unknown when the config is loaded is an error.
+//
+// The files that settings of this option are read from are followed: those of
+// placeholders, of `apps_file` and of `scopes_from`. A change takes effect
+// within a minute, without a reload. One that cannot be used is logged and shown
+// by `/hubspot/status`, and what the files held before stays in use. The setting
+// `audit` is the exception, and so is what is not a regular file.
 type Sidecar struct {
 	// Where connections are kept: `vault` or `caddy`. Default: `caddy`,
 	// which is Caddy's own storage, encrypted.
@@ -52,8 +55,8 @@ type Sidecar struct {
 	AppSettings map[string]*appconfig.App `json:"apps,omitempty"`
 
 	// A YAML file with more apps, in the same settings. A relative path is
-	// relative to the working directory. The file is read when the config
-	// is loaded; after a change of it alone, reload with `--force`.
+	// relative to the working directory. An app that comes or goes does so
+	// within a minute; one that a `hubspot_proxy` names cannot go.
 	AppsFile string `json:"apps_file,omitempty"`
 
 	// The programs that may call, by name. Without any, nobody can use the
@@ -64,25 +67,14 @@ type Sidecar struct {
 	// Where HubSpot is. Default: HubSpot's own endpoints.
 	EndpointSettings Endpoints `json:"endpoints,omitzero"`
 
-	endpoints hubspot.Endpoints
-	// apps are sorted by name.
-	apps []*hubapp.App
-	// callers is nil if no caller is configured.
-	callers *access.Registry
-	// jwts is nil if no caller is known by JWTs.
-	jwts *jwtauth.Verifier
-	desk *admission.Desk
-
-	store   *pooledStore
-	freezes *freeze.Keeper
-	// fallback is nil without a fallback cache.
-	fallback *fallback
+	// live is behind a pointer because Caddy copies the Sidecar at any time.
+	live *live
 	// audit is nil without an audit log.
 	audit    *audit.Log
 	metrics  *metrics.Metrics
 	budget   *relay.Budget
 	observer *observer
-	releases []func()
+	releases releases
 	ctx      caddy.Context
 	logger   *slog.Logger
 }
@@ -129,7 +121,8 @@ func Get(ctx caddy.Context) (*Sidecar, error) {
 }
 
 // Start opens the audit log, and begins to hand events to their subscribers,
-// until the config ends, and to look at what is frozen. Logins, caches and
+// until the config ends, and to look at what is frozen and at the files that
+// settings were read from. Logins, caches and
 // refreshes begin when they are first needed, because Caddy starts its apps in
 // no particular order.
 func (s *Sidecar) Start() error {
@@ -138,9 +131,14 @@ func (s *Sidecar) Start() error {
 			return fmt.Errorf("audit: %w", err)
 		}
 	}
-	s.store.need(s.apps)
+	g := s.live.current.Load()
+	g.start()
 	go s.observer.dispatch(s.ctx)
-	s.freezes.Start()
+	if once := g.files.once; once != "" {
+		s.logger.Warn("the files that settings are read from are not followed, because one of them can be read only once", "file", once)
+		return nil
+	}
+	go s.follow(s.ctx)
 	return nil
 }
 
@@ -157,22 +155,22 @@ func (s *Sidecar) Stop() error {
 // that are still under way keep working with it, so nothing is changed here:
 // even the CaddyModule method reads the whole Sidecar.
 func (s *Sidecar) Cleanup() error {
-	for _, release := range s.releases {
-		release()
-	}
+	s.live.end()
+	s.releases.release()
 	return nil
 }
 
 // Desk decides who is let in, and to what. Like all that follows it is there
-// once the Sidecar is provisioned, and safe for concurrent use.
-func (s *Sidecar) Desk() *admission.Desk { return s.desk }
+// once the Sidecar is provisioned, and safe for concurrent use. What depends on
+// settings may be another at the next call; see [Follow].
+func (s *Sidecar) Desk() *admission.Desk { return s.live.current.Load().desk }
 
 // App returns the configured HubSpot app of that name, in any case.
-func (s *Sidecar) App(name string) (*hubapp.App, bool) { return s.desk.App(name) }
+func (s *Sidecar) App(name string) (*hubapp.App, bool) { return s.Desk().App(name) }
 
 // Apps returns the configured HubSpot apps, sorted by name. The slice is not to
 // be changed.
-func (s *Sidecar) Apps() []*hubapp.App { return s.apps }
+func (s *Sidecar) Apps() []*hubapp.App { return s.live.current.Load().apps }
 
 // Audit returns the audit log; nil if there is none.
 func (s *Sidecar) Audit() *audit.Log { return s.audit }
@@ -185,10 +183,10 @@ func (s *Sidecar) Metrics() *metrics.Metrics { return s.metrics }
 func (s *Sidecar) Budget() *relay.Budget { return s.budget }
 
 // Freezes knows what operators have frozen.
-func (s *Sidecar) Freezes() *freeze.Keeper { return s.freezes }
+func (s *Sidecar) Freezes() *freeze.Keeper { return s.live.current.Load().freezes }
 
 // Endpoints say where HubSpot is, with defaults filled in.
-func (s *Sidecar) Endpoints() hubspot.Endpoints { return s.endpoints }
+func (s *Sidecar) Endpoints() hubspot.Endpoints { return s.live.current.Load().endpoints }
 
 // Interface guards
 var (

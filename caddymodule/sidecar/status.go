@@ -11,19 +11,23 @@ import (
 
 // Status describes the running config.
 func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
+	g := s.live.current.Load()
 	status := adminapi.Status{
-		Store:     adminapi.StoreStatus{Type: s.store.name, Ready: true},
-		Endpoints: adminapi.EndpointStatus(s.endpoints),
-		Apps:      make([]adminapi.AppStatus, 0, len(s.apps)),
+		Store:     adminapi.StoreStatus{Type: g.store.name, Ready: true},
+		Endpoints: adminapi.EndpointStatus(g.endpoints),
+		Apps:      make([]adminapi.AppStatus, 0, len(g.apps)),
 		Callers:   slices.AppendSeq([]string{}, maps.Keys(s.Callers)),
-		Freezes:   s.freezeStatus(),
+		Freezes:   g.freezeStatus(),
 		Audit:     s.auditStatus(),
 	}
 	slices.Sort(status.Callers)
-	if err := s.store.probe(ctx); err != nil {
+	if err := s.settingsProblem(); err != nil {
+		status.Settings = &adminapi.SettingsStatus{Problem: err.Error()}
+	}
+	if err := g.store.probe(ctx); err != nil {
 		status.Store.Ready, status.Store.Problem = false, err.Error()
 	}
-	for _, a := range s.apps {
+	for _, a := range g.apps {
 		app := adminapi.AppStatus{Name: a.Name, RedirectURI: a.Settings.RedirectURI, PendingWrites: a.Manager.Pending()}
 		for reason, since := range a.Manager.Alarms() {
 			if app.Alarms == nil {
@@ -40,14 +44,15 @@ func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
 // that are not in memory cannot be served, new tokens are only there, or calls
 // go on without being written down.
 func (s *Sidecar) NotReady(ctx context.Context) []string {
+	g := s.live.current.Load()
 	var reasons []string
-	if err := s.store.probe(ctx); err != nil {
-		reasons = append(reasons, fmt.Sprintf("store %s: %v", s.store.name, err))
+	if err := g.store.probe(ctx); err != nil {
+		reasons = append(reasons, fmt.Sprintf("store %s: %v", g.store.name, err))
 	}
 	if status := s.auditStatus(); status != nil && status.Problem != "" {
 		reasons = append(reasons, fmt.Sprintf("audit %s: %s", status.File, status.Problem))
 	}
-	for _, a := range s.apps {
+	for _, a := range g.apps {
 		if n := a.Manager.Pending(); n > 0 {
 			reasons = append(reasons, fmt.Sprintf("app %s: the newest tokens of %d connections are in memory only, the store has not taken them yet", a.Name, n))
 		}
@@ -55,8 +60,16 @@ func (s *Sidecar) NotReady(ctx context.Context) []string {
 	return reasons
 }
 
-func (s *Sidecar) freezeStatus() adminapi.FreezeStatus {
-	r := s.freezes.Report()
+// Warnings are what an operator has to look at although everything is served.
+func (s *Sidecar) Warnings() []string {
+	if err := s.settingsProblem(); err != nil {
+		return []string{fmt.Sprintf("settings: changed files are not used: %v", err)}
+	}
+	return nil
+}
+
+func (g *Generation) freezeStatus() adminapi.FreezeStatus {
+	r := g.freezes.Report()
 	status := adminapi.FreezeStatus{Count: len(r.Freezes), Known: r.Known, ReadAt: r.ReadAt}
 	if r.Problem != nil {
 		status.Problem = r.Problem.Error()

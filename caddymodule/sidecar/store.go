@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -32,17 +35,21 @@ type pooledStore struct {
 }
 
 // provisionStore opens the configured store or takes the one that is open.
-func (s *Sidecar) provisionStore(ctx caddy.Context) error {
-	module, err := s.loadStore(ctx)
+// before is the generation that this one is to follow, nil for none.
+func (g *Generation) provisionStore(before *Generation) error {
+	module, err := g.loadStore()
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	name := module.CaddyModule().ID.Name()
 	key := pool.KeyOf("store", storeSettings{Module: name, Settings: module.StoreSettings()})
-	store, err := acquire(s, key, func() (*pooledStore, error) {
+	if err := g.checkStored(module, key, before); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	store, err := acquire(&g.releases, key, func() (*pooledStore, error) {
 		p := &pooledStore{key: key, name: name}
 		// OpenStore may log; the host has to work from the start.
-		detach := p.attach(ctx)
+		detach := p.attach(g.car)
 		defer detach()
 		var err error
 		p.store, err = module.OpenStore(storeapi.Host{
@@ -57,18 +64,26 @@ func (s *Sidecar) provisionStore(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store = store
-	s.releases = append(s.releases, store.attach(ctx))
+	g.store = store
+	g.releases = append(g.releases, store.attach(g.car))
 	return nil
 }
 
-func (s *Sidecar) loadStore(ctx caddy.Context) (storeapi.Module, error) {
+// loadStore loads the module of the store, which lives as long as the
+// generation.
+func (g *Generation) loadStore() (storeapi.Module, error) {
+	if err := g.files.noteInJSON(g.car.StoreRaw); err != nil {
+		return nil, err
+	}
+	ctx, cancel := caddy.NewContext(g.car.ctx)
+	g.releases = append(g.releases, sync.OnceFunc(cancel))
 	var value any
 	var err error
-	if s.StoreRaw == nil {
+	// Caddy takes away what it has loaded.
+	if settings := (Sidecar{StoreRaw: slices.Clone(g.car.StoreRaw)}); settings.StoreRaw == nil {
 		value, err = ctx.LoadModuleByID("hubspot.stores.caddy", nil)
 	} else {
-		value, err = ctx.LoadModule(s, "StoreRaw")
+		value, err = ctx.LoadModule(&settings, "StoreRaw")
 	}
 	if err != nil {
 		return nil, err
@@ -80,10 +95,42 @@ func (s *Sidecar) loadStore(ctx caddy.Context) (storeapi.Module, error) {
 	return module, nil
 }
 
+// checkTimeout bounds the check of what is stored.
+const checkTimeout = 10 * time.Second
+
+// checkStored notes the files of the store, and has it checked that a store
+// which is to follow another reads what is stored.
+func (g *Generation) checkStored(module storeapi.Module, key pool.Key, before *Generation) error {
+	follower, ok := module.(storeapi.Follower)
+	if !ok {
+		return nil
+	}
+	opens := struct {
+		Store pool.Key
+		Files map[string]digest
+	}{key, make(map[string]digest)}
+	for _, path := range follower.Files() {
+		if before != nil && !before.files.has(path) {
+			continue // made since then, for the store that is open
+		}
+		if err := g.files.note(path); err != nil {
+			return err
+		}
+		opens.Files[path] = g.files.seen[path]
+	}
+	g.opens = pool.KeyOf("opens", opens)
+	if before == nil || g.opens == before.opens {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.car.ctx, checkTimeout)
+	defer cancel()
+	return follower.CheckStored(ctx, g.car.ctx.Storage())
+}
+
 // attach makes the store act for this config.
-func (p *pooledStore) attach(ctx caddy.Context) (detach func()) {
-	detachStorage := p.storage.Attach(ctx.Storage())
-	detachLogs := p.logs.Attach(ctx.Slogger().Handler())
+func (p *pooledStore) attach(s *Sidecar) (detach func()) {
+	detachStorage := p.storage.Attach(s.ctx.Storage())
+	detachLogs := p.logs.Attach(s.logger.Handler())
 	return func() { detachStorage(); detachLogs() }
 }
 

@@ -43,6 +43,8 @@ func TagPath(app string) string { return Tags + "/" + url.PathEscape(app) }
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Warnings are of what an operator has to look at while all is served.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Status is the answer of [StatusPath]. It names no user.
@@ -54,6 +56,16 @@ type Status struct {
 	Freezes   FreezeStatus   `json:"freezes"`
 	// Audit is nil without an audit log.
 	Audit *AuditStatus `json:"audit,omitempty"`
+	// Settings is nil if all files that settings are read from are in use as
+	// they are.
+	Settings *SettingsStatus `json:"settings,omitempty"`
+}
+
+// SettingsStatus is about the files that settings are read from.
+type SettingsStatus struct {
+	// Problem says why what the files hold now is not used, but what they held
+	// before.
+	Problem string `json:"problem"`
 }
 
 // StoreStatus is about the connection store.

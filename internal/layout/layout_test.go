@@ -67,6 +67,8 @@ var withoutCaddy = map[string]string{
 	"caddymodule/pool/key.go":         "the keys of Caddy's pool",
 	"caddymodule/pool/newest.go":      "what values in the pool have of the newest config",
 	"caddymodule/proxy/accesslog.go":  "what a call adds to Caddy's access log, in zap's form",
+	"caddymodule/sidecar/caller.go":   "a setting of the module",
+	"caddymodule/sidecar/follow.go":   "a method of the module",
 	"caddymodule/sidecar/status.go":   "a method of the module",
 }
 
