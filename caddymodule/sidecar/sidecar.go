@@ -122,9 +122,8 @@ func Get(ctx caddy.Context) (*Sidecar, error) {
 
 // Start opens the audit log, and begins to hand events to their subscribers,
 // until the config ends, and to look at what is frozen and at the files that
-// settings were read from. Logins, caches and
-// refreshes begin when they are first needed, because Caddy starts its apps in
-// no particular order.
+// settings were read from. Logins, caches and refreshes begin when they are first
+// needed, because Caddy starts its apps in no particular order.
 func (s *Sidecar) Start() error {
 	if s.audit != nil {
 		if err := s.audit.Open(); err != nil {

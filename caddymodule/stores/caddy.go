@@ -31,8 +31,9 @@ func init() {
 type CaddyStore struct {
 	// The key with which connections are encrypted: 32 bytes in base64, as
 	// a placeholder such as `{file./run/secrets/hubspot_store_key}`. It is
-	// needed where several machines share the storage. Default: the key in
-	// `key_file`.
+	// needed where several machines share the storage. Another key than that of
+	// the connections which are there is refused, also while the process runs.
+	// Default: the key in `key_file`.
 	EncryptionKey string `json:"encryption_key,omitempty"`
 
 	// The file that holds the key if `encryption_key` is not given. If

@@ -24,7 +24,8 @@ func init() {
 // request that needs it; a Vault that is down or sealed does not keep a
 // config from loading.
 //
-// Placeholders in all settings are expanded when the config is loaded.
+// Placeholders in all settings are expanded when the config is loaded, and
+// those of files again when the file changes: another secret is another login.
 type VaultStore struct {
 	// Where Vault is: `https://vault.internal:8200`. Environment variables
 	// such as VAULT_ADDR are not regarded.
