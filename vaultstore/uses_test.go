@@ -15,7 +15,7 @@ import (
 
 // TestTokensWithFewUses works in parallel with tokens that are good for a
 // few requests. Nothing may fail, and Vault may refuse nothing.
-func TestTokensWithFewUses(t *testing.T) {
+func TestTokensWithFewUses(t *testing.T) { //nolint:tparallel // its subtests count the uses of one token after the other
 	t.Parallel()
 	v := vault.Server(t)
 	for _, uses := range []int{1, 5, 40} {

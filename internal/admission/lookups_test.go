@@ -1,10 +1,10 @@
 package admission
 
 import (
+	"errors"
 	"testing"
 	"time"
 
-	"errors"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 )
 

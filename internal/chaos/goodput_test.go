@@ -18,7 +18,7 @@ var fullGoodput = flag.Bool("goodput", false, "run TestGoodput with HubSpot's ow
 
 // TestGoodput has 50 workers call for one portal as fast as they can, through
 // one process and through three that know nothing of each other.
-func TestGoodput(t *testing.T) {
+func TestGoodput(t *testing.T) { //nolint:tparallel // one after the other, so that each has the machine
 	t.Parallel()
 	calls, quota := 340, sandbox.Quota{Requests: 110, Interval: 2 * time.Second}
 	if *fullGoodput {

@@ -88,7 +88,7 @@ func (w *answer) linger() {
 	control := http.NewResponseController(w.ResponseWriter)
 	_ = control.Flush()
 	if control.SetReadDeadline(time.Now().Add(maxLinger)) == nil {
-		_, _ = io.Copy(io.Discard, w.call.inbound.Body)
+		w.call.body.drain(w.call.inbound.Body)
 	}
 }
 

@@ -22,8 +22,10 @@ type keptBody struct {
 	// ends, if not nil, is called at the end of the body.
 	ends func()
 
-	// mu: Go's transport may still be reading when the answer is there.
-	mu sync.Mutex
+	// reading is held while the caller's body is read: Go's transport may still
+	// do so when the answer is there and somebody else wants the rest. mu
+	// guards what follows, and is never held for long.
+	reading, mu sync.Mutex
 	// kept is what was read; reserved bytes of the budget are for it.
 	kept     []byte
 	reserved int64
@@ -94,6 +96,8 @@ func (b *keptBody) Read(p []byte) (int, error) {
 
 // read reads the caller's body on and keeps what it reads.
 func (b *keptBody) read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	b.mu.Lock()
 	if b.ended || b.failed != nil {
 		defer b.mu.Unlock()
@@ -190,6 +194,17 @@ func (b *keptBody) readRest() {
 		}
 		_, _ = b.read(buffer)
 	}
+}
+
+// drain reads the rest of the body from where the caller's comes from: the proxy
+// has closed its own. Nothing of it is kept, or left for the transport.
+func (b *keptBody) drain(from io.Reader) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	_, err := io.Copy(io.Discard, from)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended, b.failed = true, err
 }
 
 // whole reports whether all of the body is kept.
