@@ -30,6 +30,9 @@ func (q *request) log(e *apierror.Error) {
 	if caller != "" {
 		fields = append(fields, slog.String("caller", caller))
 	}
+	if q.caller != nil && q.app != nil && q.user != "" {
+		fields = append(fields, slog.String("app", q.app.Name), slog.String("user_tag", q.app.LogTag(ctx, q.user)))
+	}
 	if lowered > 0 {
 		fields = append(fields, slog.Int64("more_at_debug_level", lowered))
 	}

@@ -1,6 +1,7 @@
 package freeze
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -158,17 +159,25 @@ func (k *Keeper) failed(err error) {
 	k.failure = err
 	known := k.known
 	k.mu.Unlock()
+	cause := err
 	if !known {
-		err = k.doWithout(err)
+		err = k.doWithout(cause)
 	}
 	if same {
 		return
 	}
-	message := "the list of freezes cannot be read: the last known one holds"
-	if !known {
-		message = "the list of freezes cannot be read"
+	message := "the connection store does not answer"
+	switch {
+	case errors.Is(cause, connection.ErrDenied):
+		message = "the connection store does not permit it"
+	case errors.Is(cause, connection.ErrCorrupt):
+		message = "the connection store has what cannot be read"
 	}
-	k.config.Logger.Warn(message, "error", err, "freezes", len(k.Report().Freezes), "serving", k.Report().Known)
+	message += ", so the list of freezes cannot be read"
+	if known {
+		message += ": the last known one holds"
+	}
+	k.config.Logger.Warn(message, "error", cmp.Or(err, cause), "freezes", len(k.Report().Freezes), "serving", k.Report().Known)
 }
 
 // doWithout finds another list to go by while none was ever read: the copy of

@@ -5,11 +5,13 @@ package hubapp
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
 // App is one configured HubSpot app. All fields are required; they are set
@@ -68,4 +70,19 @@ func (a *App) RequiredScopes() []string {
 // AskedScopes are all scopes of an install.
 func (a *App) AskedScopes() []string {
 	return slices.Concat(a.RequiredScopes(), a.Settings.Scopes.Optional)
+}
+
+// tagPatience is how long a line of the log waits for the store, which has to be
+// asked once for what tags are made with.
+const tagPatience = 100 * time.Millisecond
+
+// LogTag is the name under which logs speak of a user who was asked for, empty
+// for what can be none. It is "unknown" where the store does not answer at once.
+func (a *App) LogTag(ctx context.Context, user string) string {
+	if userid.Check(user) != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, tagPatience)
+	defer cancel()
+	return a.Manager.Tag(ctx, user)
 }

@@ -389,3 +389,17 @@ func TestUpstreamFaults(t *testing.T) {
 		})
 	}
 }
+
+// A refusal's line says for whom it was, in the way that logs speak of users.
+func TestRefusalsNameTheUserByTag(t *testing.T) {
+	t.Parallel()
+	h := start(t, sidecartest.Config{API: "http://127.0.0.1:1"})
+	h.Get("/crm/x", "nobody-there")
+	lines := h.logLines("refused a request")
+	if len(lines) != 1 || lines[0]["user_tag"] != h.App("hbdev").Manager.Tag(t.Context(), "nobody-there") {
+		t.Errorf("logged %v", lines)
+	}
+	if strings.Contains(h.Logs.String(), "nobody-there") {
+		t.Error("the log has the user's identifier")
+	}
+}

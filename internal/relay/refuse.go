@@ -152,6 +152,9 @@ func (c *Call) log(e *apierror.Error) {
 		slog.String("correlation_id", e.CorrelationID),
 		slog.Any("error", e),
 	}
+	if c.caller != nil && c.user != "" {
+		fields = append(fields, slog.String("user_tag", c.relay.App.LogTag(ctx, c.user)))
+	}
 	if lowered > 0 {
 		fields = append(fields, slog.Int64("more_at_debug_level", lowered))
 	}
