@@ -3,6 +3,7 @@ package hubspot
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // roots are the first segments of the paths of HubSpot's API, in lower case
@@ -34,7 +35,39 @@ func OnlyReads(method, path string) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return true
 	case http.MethodPost:
-		return strings.HasSuffix(path, "/search") || strings.HasSuffix(path, "/batch/read")
+		return postReads(path)
 	}
 	return false
+}
+
+// postReads reports whether a POST is a search or the reading of a batch, and
+// not one whose path ends in a name that a customer has chosen: that of a file,
+// as in /cms/v3/source-code/{environment}/content/{path}, or of a type, as in
+// /crm/v3/objects/{objectType}. These are all the POSTs of HubSpot's Node SDK
+// that end so, but for those with an id.
+func postReads(path string) bool {
+	if strings.Contains(strings.ToLower(path), "/source-code/") {
+		return false
+	}
+	collection, ok := strings.CutSuffix(path, "/search")
+	if !ok {
+		return strings.HasSuffix(path, "/batch/read")
+	}
+	parent, last := cutLast(strings.ToLower(collection))
+	if isDateVersion(last) {
+		_, last = cutLast(parent)
+	}
+	return last != "objects" && last != "properties" && last != "pipelines"
+}
+
+func cutLast(path string) (parent, last string) {
+	i := strings.LastIndexByte(path, '/')
+	return path[:max(i, 0)], path[i+1:]
+}
+
+// isDateVersion reports whether a segment is a version such as 2026-09, which
+// stands behind the name of what is asked for.
+func isDateVersion(segment string) bool {
+	_, err := time.Parse("2006-01", segment)
+	return err == nil
 }
