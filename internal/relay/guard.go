@@ -36,13 +36,15 @@ func (g *guard) watch(res *http.Response) {
 	if res.Body == nil || res.Body == http.NoBody {
 		return
 	}
-	coding, coded := contentCoding(res.Header)
-	if coded && (g.suspicious || res.StatusCode >= http.StatusBadRequest) {
-		coded = !g.openCoded(res, coding)
+	codings := contentCodings(res.Header)
+	if len(codings) > 0 && (g.suspicious || res.StatusCode >= http.StatusBadRequest) {
+		g.openCoded(res, codings)
 	}
 	g.keepOut(res.Trailer)
 	g.body = guardedBody{ReadCloser: res.Body, guard: g, answer: res}
-	if !coded && g.mask.n > 0 {
+	// A body that says it is coded need not be: it is looked through as it
+	// comes, too.
+	if g.mask.n > 0 {
 		g.body.masking = maskingReader{inner: res.Body, mask: &g.mask, found: g.foundInBody}
 	}
 	res.Body = &g.body
@@ -146,8 +148,7 @@ func narrowCodings(header http.Header) {
 	for _, value := range values {
 		for item := range strings.SplitSeq(value, ",") {
 			name, _, _ := strings.Cut(item, ";")
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "gzip", "x-gzip", "deflate", "identity":
+			if name = strings.ToLower(strings.TrimSpace(name)); name == "identity" || isKnownCoding(name) {
 				kept = append(kept, strings.TrimSpace(item))
 			}
 		}

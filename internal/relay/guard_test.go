@@ -85,7 +85,10 @@ func TestHubSpotSendsTheTokenBack(t *testing.T) {
 		{"trailer after deflate", "/crm/token", "HTTP/1.1 200 OK" + jsonType + "\r\nContent-Encoding: deflate\r\nTransfer-Encoding: chunked\r\nTrailer: X-Debug\r\n\r\n" + chunk(deflated(leak)) + "0\r\nX-Debug: " + testToken + "\r\n\r\n", clean, "Content-Encoding X-Debug", "body=1 header=1"},
 		{"trailer after gzip", "/crm/token", "HTTP/1.1 200 OK" + jsonType + "\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\nTrailer: X-Debug\r\n\r\n" + chunk(gzipped(leak)) + chunk(gzipped("more")) + "0\r\nX-Debug: " + testToken + "\r\n\r\n", clean + "more", "Content-Encoding X-Debug", "body=1 header=1"},
 		{"error in gzip without it", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: gzip", gzipped("{}")), gzipped("{}"), "", ""},
-		{"error in a coding that nobody knows", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: odd", leak), leak, "", ""},
+		// A coding that nobody knows cannot be undone, but what is said to be coded
+		// need not be.
+		{"error in a coding that nobody knows", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: odd", leak), clean, "", "body=1"},
+		{"plain for all its coding", "/crm/x", sized("200 OK"+jsonType+"\r\nContent-Encoding: gzip", leak), clean, "", "body=1"},
 		{"error in broken gzip", "/crm/x", sized("400 Bad Request"+jsonType+"\r\nContent-Encoding: gzip", "no gzip"), "no gzip", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -108,6 +111,65 @@ func TestHubSpotSendsTheTokenBack(t *testing.T) {
 			}
 			h.checkRemoved(t, tc.counted)
 		})
+	}
+}
+
+// What Content-Encoding says of a body decides how it is looked into, and never
+// that it is not.
+func TestTokenUnderAnyContentEncoding(t *testing.T) {
+	t.Parallel()
+	leak, clean := `{"token":"`+testToken+`"}`, `{"token":"`+stars+`"}`
+	type answer struct{ codings, body, left string }
+	var plain, coded []answer
+	for _, codings := range []string{
+		"none", "utf-8", "aws-chunked", "br", ",", "identity, identity", "gzip", "deflate, br", ";q=1",
+		"gzip, gzip, gzip, gzip", "identity\r\nContent-Encoding: none",
+	} {
+		plain = append(plain, answer{codings: codings, body: leak})
+	}
+	for codings, left := range map[string]string{
+		"gzip, identity": "", "gzip,": "", "GZip;q=1": "", "identity\r\nContent-Encoding: gzip": "", "none, gzip": "none",
+	} {
+		coded = append(coded, answer{codings, gzipped(leak), left})
+	}
+	coded = append(coded, answer{"deflate, gzip", gzipped(deflated(leak)), ""})
+	for _, tc := range []struct {
+		path, status string
+		answers      []answer
+	}{
+		{"/crm/x", "200 OK", plain},
+		{"/crm/x", "403 Forbidden", append(coded, plain...)},
+		{"/crm/token", "200 OK", append(coded, plain...)},
+	} {
+		for _, a := range tc.answers {
+			t.Run(tc.path+" "+tc.status+" "+a.codings, func(t *testing.T) {
+				t.Parallel()
+				h := startProxy(t, echoing(t, sized(tc.status+"\r\nContent-Type: application/json\r\nContent-Encoding: "+a.codings, a.body)).url())
+				got := h.Get(tc.path, "acme")
+				if got.Text != clean {
+					t.Errorf("%q, want %q", got.Text, clean)
+				}
+				if a.body != leak && got.Header.Get("Content-Encoding") != a.left {
+					t.Errorf("Content-Encoding is %q, want %q", got.Header.Get("Content-Encoding"), a.left)
+				}
+				h.checkRemoved(t, "body=1")
+			})
+		}
+	}
+}
+
+// A token that comes in two parts would be found in neither.
+func TestRangesOfSuspiciousPaths(t *testing.T) {
+	t.Parallel()
+	upstream := newWireServer(t, plainAnswer)
+	h := startProxy(t, upstream.url())
+	for path, want := range map[string]int{"/crm/token": 0, "/crm/x": 1} {
+		h.raw("GET "+path, "X-HubSpot-User: acme", "Range: bytes=0-9", `If-Range: "a"`)
+		for _, name := range []string{"Range", "If-Range"} {
+			if got := upstream.last(t).get(name); len(got) != want {
+				t.Errorf("%s: HubSpot gets %s %q", path, name, got)
+			}
+		}
 	}
 }
 
@@ -177,6 +239,17 @@ func TestEnvelopeWithTheToken(t *testing.T) {
 	got := h.post(formType, form("method", "GET", "url", "/crm/x", "userForeignIdentifier", "acme"))
 	if want := `{"data":{"a":"` + stars + `"}}`; got.Text != want {
 		t.Errorf("%s %s", got.Status, got.Text)
+	}
+	for _, coding := range []string{"none", "br", "gzip", "gzip, identity"} {
+		body := `{"a":"` + testToken + `"}`
+		if coding == "gzip, identity" {
+			body = gzipped(body)
+		}
+		h := startProxy(t, echoing(t, sized("403 Forbidden\r\nContent-Type: application/json\r\nContent-Encoding: "+coding, body)).url())
+		got := h.post(formType, form("method", "GET", "url", "/crm/x", "userForeignIdentifier", "acme"))
+		if strings.Contains(got.Text, testToken) || !strings.Contains(got.Text, stars) && !strings.Contains(got.Text, "base64") {
+			t.Errorf("in %s: %s %s", coding, got.Status, got.Text)
+		}
 	}
 }
 

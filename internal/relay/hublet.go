@@ -23,7 +23,7 @@ func rightHublet(res *http.Response) (hublet string, ok bool) {
 	if res == nil || res.StatusCode != statusWrongHublet {
 		return "", false
 	}
-	text, _ := decodeContent(res.Header.Get("Content-Encoding"), holdBody(res))
+	text, _ := decodeContent(res.Header, holdBody(res))
 	var answer struct {
 		CorrectHublet string `json:"correctHublet"`
 	}

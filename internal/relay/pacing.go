@@ -132,7 +132,7 @@ func (c *Call) limitOf(res *http.Response) *hubspot.Limited {
 		(res.StatusCode != http.StatusInternalServerError || c.pacing.limit != hubspot.SearchLimit) {
 		return nil
 	}
-	text, _ := decodeContent(res.Header.Get("Content-Encoding"), holdBody(res))
+	text, _ := decodeContent(res.Header, holdBody(res))
 	limited, ok := hubspot.ReadLimited(res.StatusCode, res.Header, text)
 	if !ok {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 )
 
 // maxPeek is how much of a refusal is read to find out what it means.
@@ -34,7 +33,7 @@ func refusesToken(method string, res *http.Response) bool {
 	}
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxPeek))
 	res.Body = unread(head, res.Body, err)
-	text, ok := decodeContent(res.Header.Get("Content-Encoding"), head)
+	text, ok := decodeContent(res.Header, head)
 	if !ok {
 		return true
 	}
@@ -47,19 +46,16 @@ func refusesToken(method string, res *http.Response) bool {
 	return answer.Category == "EXPIRED_AUTHENTICATION" || answer.Category == "INVALID_AUTHENTICATION"
 }
 
-// decodeContent undoes a content coding (RFC 9110, 8.4.1) as far as maxPeek
-// allows; ok is false for one that is not known here.
-func decodeContent(coding string, data []byte) (text []byte, ok bool) {
-	switch strings.ToLower(strings.TrimSpace(coding)) {
-	case "", "identity":
+// decodeContent undoes the content codings of an answer's beginning, as far as
+// maxPeek allows; ok is false for those that are not known here.
+func decodeContent(header http.Header, data []byte) (text []byte, ok bool) {
+	codings := contentCodings(header)
+	if len(codings) == 0 {
 		return data, true
-	case "gzip", "x-gzip", "deflate":
-	default:
-		return nil, false
 	}
-	decoder, ok := decoderOf(coding, bytes.NewReader(data))
-	if !ok {
-		return nil, true
+	decoder, rest := decode(codings, bytes.NewReader(data))
+	if len(rest) > 0 {
+		return nil, isKnownCoding(rest[len(rest)-1])
 	}
 	text, _ = io.ReadAll(io.LimitReader(decoder, maxPeek))
 	return text, true
