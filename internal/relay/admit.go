@@ -107,7 +107,8 @@ func checkUpgrade(r *http.Request) error {
 // another method or path than it has. HubSpot is not known to be among them,
 // and what a policy has matched is not left to chance.
 var overrides = [...]string{
-	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
+	"X-Http-Method", "X-Http-Method-Override", "X-Method-Override",
+	"X-Original-Uri", "X-Original-Url", "X-Override-Url", "X-Rewrite-Url",
 }
 
 // checkOverrides refuses requests that may be taken for others.
@@ -300,18 +301,18 @@ func (c *Call) refuseFrozen(writes bool) error {
 	})
 }
 
-// mayChange reports whether the call is not known to change nothing. A POST
-// whose path has more than one reading may: HubSpot chooses which.
-func (c *Call) mayChange() bool {
-	if !c.onlyReads() {
-		return true
-	}
-	return c.method == http.MethodPost && len(c.readings) != 1
-}
+// mayChange reports whether the call is not known to change nothing.
+func (c *Call) mayChange() bool { return !c.onlyReads() }
 
 // onlyReads reports whether the call changes nothing, so that it can be sent
-// again even if HubSpot may have processed it.
-func (c *Call) onlyReads() bool { return hubspot.OnlyReads(c.method, c.target.path) }
+// again even if HubSpot may have processed it. A POST whose path has more than
+// one reading may: HubSpot chooses which.
+func (c *Call) onlyReads() bool {
+	if c.method == http.MethodPost && (len(c.readings) != 1 || !hubspot.OnlyReads(c.method, c.readings[0])) {
+		return false
+	}
+	return hubspot.OnlyReads(c.method, c.target.path)
+}
 
 // callerName is empty for a request without a key, or with one that is not
 // known.

@@ -140,6 +140,7 @@ func TestRequestsAreChecked(t *testing.T) { //nolint:tparallel // one relay take
 		{"WebSocket", "GET /crm/x", []string{acme, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: x"}, "bad_request", "WebSockets"},
 		{"another method in a header", "GET /crm/x", []string{acme, "X-HTTP-Method-Override: DELETE"}, "bad_request", "X-Http-Method-Override"},
 		{"another path in a header", "GET /crm/x", []string{acme, "x-original-url: /oauth/v1/token"}, "bad_request", "X-Original-Url"},
+		{"another path in nginx's header", "GET /crm/x", []string{acme, "X-Original-URI: /oauth/v1/token"}, "bad_request", "X-Original-Uri"},
 		{"forward proxy", "CONNECT localhost:80", []string{acme}, "bad_request", "forward proxy"},
 		{"TRACE", "TRACE /crm/x", []string{acme}, "endpoint_blocked", "TRACE"},
 		{"trace", "trace /crm/x", []string{acme}, "endpoint_blocked", "access token"},
