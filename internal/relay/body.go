@@ -17,6 +17,7 @@ const maxKept = 1 << 20
 type keptBody struct {
 	io.ReadCloser
 	budget *Budget
+	holder holder
 	// length is the body's, or -1.
 	length int64
 	// ends, if not nil, is called at the end of the body.
@@ -45,7 +46,7 @@ func (c *Call) keepBody(r *http.Request) *keptBody {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	b := &keptBody{ReadCloser: r.Body, budget: c.relay.Budget, length: r.ContentLength, over: r.ContentLength > maxKept}
+	b := &keptBody{ReadCloser: r.Body, budget: c.relay.Budget, holder: c.holder(), length: r.ContentLength, over: r.ContentLength > maxKept}
 	if b.length > 0 && !b.over && b.reserve(b.length) {
 		b.kept = make([]byte, 0, b.length)
 	}
@@ -65,7 +66,7 @@ func (c *Call) keepBody(r *http.Request) *keptBody {
 
 // reserve takes n more bytes of the budget, or gives up keeping the body.
 func (b *keptBody) reserve(n int64) bool {
-	if b.over || !b.budget.take(n) {
+	if b.over || !b.budget.take(b.holder, n) {
 		b.over = true
 		return false
 	}
@@ -78,7 +79,7 @@ func (b *keptBody) reserve(n int64) bool {
 func (b *keptBody) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.budget.give(b.reserved)
+	b.budget.give(b.holder, b.reserved)
 	b.reserved, b.kept, b.over = 0, nil, true
 }
 
@@ -131,7 +132,7 @@ func (b *keptBody) keep(part []byte) {
 	}
 	if size > maxKept || size > b.reserved && !b.reserve(max(size, min(2*b.reserved, maxKept))-b.reserved) {
 		b.over, b.kept = true, nil
-		b.budget.give(b.reserved)
+		b.budget.give(b.holder, b.reserved)
 		b.reserved = 0
 		return
 	}

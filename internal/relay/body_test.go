@@ -91,7 +91,7 @@ func TestKeptBodiesAreBudgeted(t *testing.T) {
 			t.Error("a forgotten body is there again")
 		}
 	}
-	if left := budget.left.Load(); left != 100_000 {
+	if left := budget.left; left != 100_000 || len(budget.held) != 0 {
 		t.Errorf("%d bytes are left of the budget", left)
 	}
 }

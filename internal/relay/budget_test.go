@@ -3,11 +3,16 @@ package relay_test
 import (
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 // A batch of 90 contacts is larger than it looks, and outlives a burst that
@@ -89,3 +94,72 @@ func TestEnvelopesAreBudgeted(t *testing.T) {
 		t.Errorf("without any budget: %s %s", got.Status, got.Text)
 	}
 }
+
+// What one holds with envelopes that do not end leaves room for others.
+func TestBudgetIsNotOnesAlone(t *testing.T) {
+	t.Parallel()
+	const otherKey = "another-key-of-the-caller-0123"
+	h, _ := startTokens(t)
+	h.desk(func(c *admission.Config) {
+		var callers []*access.Caller
+		for name, key := range map[string]string{"tester": testCallerKey, "other": otherKey} {
+			caller, err := access.NewCaller(access.CallerConfig{Name: name, Keys: []secret.Text{secret.New(key)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			callers = append(callers, caller)
+		}
+		registry, err := access.NewRegistry(callers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Callers = registry
+	})
+	h.use(func(c *relay.Config) { c.Budget = relay.NewBudget(100_000) })
+	envelope := func(size int) string {
+		return form("method", "POST", "url", "/crm/x", "userForeignIdentifier", "acme", "body", `"`+strings.Repeat("x", size)+`"`)
+	}
+	// send returns when the call has given back what it took.
+	send := func(bearer string, body io.Reader) int {
+		r := httptest.NewRequest("POST", testBase+"/raw/hbdev", io.NopCloser(body))
+		r.Header.Set("Authorization", "Bearer "+bearer)
+		r.Header.Set("Content-Type", formType)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	goOn := make(chan bool)
+	var ended sync.WaitGroup
+	stall := func(bearer string, size int) {
+		waits := make(chan bool)
+		ended.Go(func() {
+			send(bearer, io.MultiReader(strings.NewReader(envelope(size)), readerFunc(func([]byte) (int, error) {
+				close(waits)
+				<-goOn
+				return 0, io.EOF
+			})))
+		})
+		<-waits
+	}
+	check := func(who, bearer string, size, want int) {
+		t.Helper()
+		if got := send(bearer, strings.NewReader(envelope(size))); got != want {
+			t.Errorf("%s: %d, want %d", who, got, want)
+		}
+	}
+	token := h.IssueToken("acme")
+	stall(token, 40_000)
+	check("the token", token, 15_000, 503)
+	check("the token's caller", testCallerKey, 15_000, 200)
+	stall(testCallerKey, 35_000)
+	check("the caller", testCallerKey, 10_000, 503)
+	check("another token of the caller", h.IssueToken("acme"), 10_000, 503)
+	check("another caller", otherKey, 10_000, 200)
+	close(goOn)
+	ended.Wait()
+	check("the token afterwards", token, 45_000, 200)
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

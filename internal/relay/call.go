@@ -114,7 +114,7 @@ func (c *Call) finish() {
 	if c.body != nil {
 		c.body.forget()
 	}
-	c.relay.Budget.give(c.taken)
+	c.relay.Budget.give(c.holder(), c.taken)
 	c.count()
 	c.record()
 }

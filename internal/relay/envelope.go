@@ -107,7 +107,7 @@ func (c *Call) readEnvelope() (*envelope, error) {
 	switch {
 	case errors.Is(err, errOverBudget):
 		return nil, apierror.New(apierror.TooBusy,
-			"The sidecar holds as many envelopes and bodies as it may at the moment. Try again, or send the request itself, without an envelope.")
+			"The sidecar holds as many envelopes and bodies as it may at the moment, or as many as one caller may beside others. Try again, or send the request itself, without an envelope.")
 	case errors.Is(err, strictbody.ErrTooLarge):
 		err = fmt.Errorf("%w; send the request itself, without an envelope", err)
 	case errors.Is(err, errNoEnvelopeUser):
@@ -116,7 +116,7 @@ func (c *Call) readEnvelope() (*envelope, error) {
 	return nil, apierror.Bad(err)
 }
 
-// errOverBudget means that the budget is used up.
+// errOverBudget means that the budget has no more bytes for the caller.
 var errOverBudget = errors.New("the budget of bytes is used up")
 
 // budgetedBody takes from the budget what is read of an envelope.
@@ -128,7 +128,7 @@ type budgetedBody struct {
 // Read implements [io.Reader].
 func (b *budgetedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if !b.call.relay.Budget.take(int64(n)) {
+	if !b.call.relay.Budget.take(b.call.holder(), int64(n)) {
 		return 0, errOverBudget
 	}
 	b.call.taken += int64(n)

@@ -52,6 +52,9 @@ func (c *Call) Summary() Summary {
 // tokenID names the user token of the call; empty without one.
 func (c *Call) tokenID() string { return admission.TokenID(c.caller) }
 
+// holder is who holds what the call takes of the budget.
+func (c *Call) holder() holder { return holder{c.callerName(), c.tokenID()} }
+
 // count counts the answer.
 func (c *Call) count() {
 	if c.tries == 0 {
