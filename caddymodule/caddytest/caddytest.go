@@ -42,10 +42,9 @@ const (
 
 // Harness is a whole Caddy with a sandbox HubSpot.
 type Harness struct {
-	T testing.TB
+	sidecartest.Web
 	// Sandbox is HubSpot, served at SandboxURL.
-	Sandbox    *sandbox.Sandbox
-	SandboxURL string
+	Sandbox *sandbox.Sandbox
 	// Dir is a directory of this test: Dir/storage is Caddy's storage, and
 	// Dir/data its data directory.
 	Dir string
@@ -110,7 +109,8 @@ func Start(t testing.TB, text string, options ...Option) *Harness {
 // New starts the sandbox and leaves Caddy to [Harness.Load].
 func New(t testing.TB, options ...Option) *Harness {
 	t.Helper()
-	h := &Harness{T: t, Dir: t.TempDir(), Logs: new(Log), listen: "127.0.0.1:0"}
+	h := &Harness{Web: sidecartest.Web{T: t}, Dir: t.TempDir(), Logs: new(Log), listen: "127.0.0.1:0"}
+	h.ServerAddr = h.Addr
 	var err error
 	if h.socketDir, err = os.MkdirTemp("", "hubspot"); err != nil { //nolint:usetesting // a test's own directory may be too deep for a socket
 		t.Fatal(err)
@@ -218,16 +218,4 @@ func (h *Harness) WriteFile(name, content string) string {
 		h.T.Fatal(err)
 	}
 	return path
-}
-
-// WaitFor waits until condition holds.
-func (h *Harness) WaitFor(what string, condition func() bool) {
-	h.T.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			h.T.Fatalf("waiting for %s: it has not happened", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

@@ -3,23 +3,17 @@ package caddytest
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"io"
 	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
 
@@ -35,71 +29,6 @@ func Upstream(t testing.TB) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
-}
-
-// Transport returns a transport for which http://localhost is the Caddy under
-// test. It is not shared and keeps no connections.
-func (h *Harness) Transport() *http.Transport {
-	var dialer net.Dialer
-	return &http.Transport{
-		DisableKeepAlives:  true,
-		DisableCompression: true,
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if addr == "localhost:80" {
-				addr = h.Addr()
-			}
-			return dialer.DialContext(ctx, network, addr)
-		},
-	}
-}
-
-// Client returns a client that follows no redirects and keeps no cookies.
-func (h *Harness) Client() *http.Client {
-	return &http.Client{
-		Transport:     h.Transport(),
-		Timeout:       30 * time.Second,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// Browser returns a client that follows redirects and keeps cookies.
-func (h *Harness) Browser() *http.Client {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		h.T.Fatal(err)
-	}
-	return &http.Client{Transport: h.Transport(), Timeout: 30 * time.Second, Jar: jar}
-}
-
-// Do makes a request of the Caddy under test, with header given as pairs of
-// name and value, and reads the answer. target is a path or a whole URL.
-func (h *Harness) Do(method, target string, body io.Reader, header ...string) Answer {
-	h.T.Helper()
-	if strings.HasPrefix(target, "/") {
-		target = Base + target
-	}
-	req, err := http.NewRequestWithContext(h.T.Context(), method, target, body)
-	if err != nil {
-		h.T.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		if http.CanonicalHeaderKey(header[i]) == "Host" {
-			req.Host = header[i+1]
-			continue
-		}
-		req.Header.Add(header[i], header[i+1])
-	}
-	return h.Read(h.Client().Do(req))
-}
-
-// Get is [Harness.Do] with the caller's key and, unless it is empty, a user.
-func (h *Harness) Get(target, user string) Answer {
-	h.T.Helper()
-	header := []string{"Authorization", "Bearer " + CallerKey}
-	if user != "" {
-		header = append(header, "X-HubSpot-User", user)
-	}
-	return h.Do(http.MethodGet, target, nil, header...)
 }
 
 // Raw sends the head of a request as it is, with the caller's key unless it has
@@ -125,20 +54,6 @@ func (h *Harness) Raw(requestLine string, header ...string) Answer {
 	return h.Read(http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method}))
 }
 
-// Read reads an answer.
-func (h *Harness) Read(resp *http.Response, err error) Answer {
-	h.T.Helper()
-	if err != nil {
-		h.T.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.T.Fatalf("reading the answer: %v", err)
-	}
-	return Answer{Response: resp, Text: string(body)}
-}
-
 // InstallLink asks hubspot_auth for the link with which user connects to app.
 func (h *Harness) InstallLink(app, user string) string {
 	h.T.Helper()
@@ -151,17 +66,6 @@ func (h *Harness) InstallLink(app, user string) string {
 	}
 	got.JSON(h.T, &link)
 	return link.URL
-}
-
-// Approve follows an install link to the sandbox, consents there for a portal
-// at once, and returns where the sandbox sends the browser: the callback.
-func (h *Harness) Approve(link string, hubID int64) string {
-	h.T.Helper()
-	got := h.Do(http.MethodGet, link+"&_sandbox_approve="+strconv.FormatInt(hubID, 10), nil)
-	if got.StatusCode != http.StatusFound {
-		h.T.Fatalf("approving the install: %s: %s", got.Status, got.Text)
-	}
-	return got.Header.Get("Location")
 }
 
 // Connect connects user of the app hbdev to a portal of the sandbox. The site
@@ -179,17 +83,7 @@ func (h *Harness) Connect(user string, hubID int64) {
 // with an access token that lives for half an hour.
 func (h *Harness) ConnectAs(user, token string) {
 	h.T.Helper()
-	_, err := h.App("hbdev").Manager.Connect(h.T.Context(), connection.Install{
-		User: user,
-		Grant: hubspot.Grant{
-			AccessToken: secret.New(token), RefreshToken: secret.New(sidecartest.RefreshToken),
-			HubID: sidecartest.HubID, Scopes: []string{"oauth"}, ExpiresIn: 30 * time.Minute,
-		},
-		Nonce: rand.Text(), NonceUntil: time.Now().Add(time.Minute),
-	})
-	if err != nil {
-		h.T.Fatalf("connecting %s: %v", user, err)
-	}
+	sidecartest.ConnectAs(h.T, h.App("hbdev"), user, token)
 }
 
 // Freeze freezes through the running config.
@@ -205,15 +99,6 @@ func (h *Harness) UnfreezeAll() {
 	h.T.Helper()
 	if err := h.Sidecar().Freezes().UnfreezeAll(h.T.Context()); err != nil {
 		h.T.Fatalf("lifting: %v", err)
-	}
-}
-
-// Fault tells the sandbox to misbehave; see its /_sandbox/faults.
-func (h *Harness) Fault(faults string) {
-	h.T.Helper()
-	got := h.Do(http.MethodPost, h.SandboxURL+"/_sandbox/faults", strings.NewReader(faults), "Content-Type", "application/json")
-	if got.StatusCode != http.StatusOK {
-		h.T.Fatalf("setting faults: %s: %s", got.Status, got.Text)
 	}
 }
 

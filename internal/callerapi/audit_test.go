@@ -1,7 +1,6 @@
 package callerapi_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,34 +27,6 @@ func startAudit(t *testing.T) *installtest.Kit {
 	}}})
 	k.ConnectInSandbox("acme", sandbox.DemoHubID)
 	return k
-}
-
-// waitForLines returns the n lines about calls, and fails if there are more, or
-// if the log is not as it was written.
-func waitForLines(k *installtest.Kit, n int) []audit.Line {
-	k.T.Helper()
-	var lines []audit.Line
-	k.WaitFor(fmt.Sprintf("%d lines", n), func() bool {
-		lines = nil
-		all := audit.Filter{}
-		report, err := audit.Verify([]string{k.AuditFile}, audit.VerifyOptions{From: 1, Visit: func(line audit.Line, _ []byte) {
-			if all.Match(line) {
-				lines = append(lines, line)
-			}
-		}})
-		if err != nil {
-			k.T.Fatal(err)
-		}
-		// The last line may be about to be written.
-		if report.Break != nil && report.Break.Problem != audit.Unfinished {
-			k.T.Fatalf("the audit log is broken: %v", report.Break)
-		}
-		return len(lines) >= n
-	})
-	if len(lines) != n {
-		k.T.Fatalf("%d lines, want %d: %+v", len(lines), n, lines)
-	}
-	return lines
 }
 
 // tagOf is the tag of a user of hbdev.
@@ -92,7 +63,7 @@ func TestAuditOfConnections(t *testing.T) {
 			audit.Entry{Kind: audit.KindDisconnect, App: "hbdev", Caller: "tester", UserTag: acme, Method: "DELETE", Status: 204}},
 	} {
 		k.As(tc.key, tc.method, tc.target)
-		got := waitForLines(k, i+1)[i].Entry
+		got := k.WaitForAuditLines(k.AuditFile, i+1)[i].Entry
 		if (got.CorrelationID != "") != (tc.want.Error != "") {
 			t.Errorf("%s %s: correlation id %q", tc.method, tc.target, got.CorrelationID)
 		}
@@ -111,7 +82,7 @@ func TestAuditOfUserTokens(t *testing.T) {
 	token := issueToken(k, `{"userForeignIdentifier":"acme"}`)
 	askForToken(k, "hbdev", jsonType, `{"userForeignIdentifier":"initech"}`, narrowKey)
 	k.As(token, http.MethodGet, "/hubspot/connections/hbdev/acme")
-	lines := waitForLines(k, 3)
+	lines := k.WaitForAuditLines(k.AuditFile, 3)
 	id := lines[0].TokenID
 	if id == "" || strings.Contains(token, id) {
 		t.Errorf("the issued token has the id %q", id)
@@ -145,7 +116,7 @@ func TestAuditHoldsNoUsers(t *testing.T) {
 		k.As(narrowKey, http.MethodDelete, target)
 		calls += 2
 	}
-	waitForLines(k, calls)
+	k.WaitForAuditLines(k.AuditFile, calls)
 	content, err := os.ReadFile(k.AuditFile)
 	if err != nil {
 		t.Fatal(err)

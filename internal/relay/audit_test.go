@@ -2,7 +2,6 @@ package relay_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,43 +15,6 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
 )
-
-// auditLines returns the lines about calls, and fails the test if the log is
-// not as it was written.
-func auditLines(h *harness) []audit.Line {
-	h.t.Helper()
-	file := h.AuditFile
-	files, err := audit.Rolled(file)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	var lines []audit.Line
-	all := audit.Filter{}
-	report, err := audit.Verify(append(files, file), audit.VerifyOptions{From: 1, Visit: func(line audit.Line, _ []byte) {
-		if all.Match(line) {
-			lines = append(lines, line)
-		}
-	}})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	// The last line may be about to be written.
-	if report.Break != nil && report.Break.Problem != audit.Unfinished {
-		h.t.Fatalf("the audit log is broken: %v", report.Break)
-	}
-	return lines
-}
-
-// waitForLines returns n lines about calls, and fails if there are more.
-func waitForLines(h *harness, n int) []audit.Line {
-	h.t.Helper()
-	h.WaitFor(fmt.Sprintf("%d lines", n), func() bool { return len(auditLines(h)) >= n })
-	lines := auditLines(h)
-	if len(lines) != n {
-		h.t.Fatalf("%d lines, want %d: %+v", len(lines), n, lines)
-	}
-	return lines
-}
 
 // tagOf is the tag of a user of hbdev.
 func tagOf(h *harness, user string) string {
@@ -122,7 +84,7 @@ func TestAuditOfCalls(t *testing.T) {
 			header = append(header, "Content-Type", tc.contentType)
 		}
 		answer := h.Do(tc.method, tc.target, strings.NewReader(tc.body), header...)
-		lines := waitForLines(h, i+1)
+		lines := h.WaitForAuditLines(h.AuditFile, i+1)
 		got := lines[i].Entry
 		if got.Time.IsZero() {
 			t.Errorf("%s: no time", tc.target)
@@ -163,7 +125,7 @@ func TestAuditHoldsNoIdentifiers(t *testing.T) {
 			}
 		}
 	}
-	waitForLines(h, calls)
+	h.WaitForAuditLines(h.AuditFile, calls)
 	content, err := os.ReadFile(h.AuditFile)
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +183,7 @@ func TestAuditOfBrokenCalls(t *testing.T) {
 		}
 		_ = soon(t, "the client", done)
 		cancel()
-		got := waitForLines(h, i+1)[i]
+		got := h.WaitForAuditLines(h.AuditFile, i+1)[i]
 		if got.Status != tc.status || got.Error != tc.kind || got.Tries != 1 || got.Path != tc.path || got.Portal != testHubID {
 			t.Errorf("%s: %+v", tc.path, got.Entry)
 		}
@@ -236,7 +198,7 @@ func TestAuditOnADiskThatFails(t *testing.T) {
 	defer upstream.Close()
 	h := startAudit(t, upstream.URL)
 	h.Get("/crm/v3/owners", "acme")
-	waitForLines(h, 1)
+	h.WaitForAuditLines(h.AuditFile, 1)
 	away := h.AuditFile + ".away"
 	if err := os.Rename(h.AuditFile, away); err != nil {
 		t.Fatal(err)
@@ -276,7 +238,7 @@ func TestAuditOfTwoApps(t *testing.T) {
 	h.Get("/crm/v3/owners", "acme")
 	h.use(func(c *relay.Config) { c.App = h.App("other") })
 	h.Get("/crm/v3/owners", "acme")
-	lines := waitForLines(h, 2)
+	lines := h.WaitForAuditLines(h.AuditFile, 2)
 	apps := []string{lines[0].App, lines[1].App}
 	slices.Sort(apps)
 	if !slices.Equal(apps, []string{"hbdev", "other"}) || lines[0].UserTag == lines[1].UserTag {
@@ -292,7 +254,7 @@ func TestAuditOfUserTokens(t *testing.T) {
 	h := startAudit(t, upstream.URL)
 	token := h.IssueToken("acme")
 	h.Do("GET", "/crm/x", nil, "Authorization", "Bearer "+token)
-	got := waitForLines(h, 1)[0].Entry
+	got := h.WaitForAuditLines(h.AuditFile, 1)[0].Entry
 	if got.TokenID == "" || strings.Contains(token, got.TokenID) {
 		t.Errorf("the issued token has the id %q", got.TokenID)
 	}

@@ -181,7 +181,7 @@ func TestTokenInfoIsRecorded(t *testing.T) {
 	t.Parallel()
 	h := startTokenInfo(t)
 	wantTokenInfo(t, h.askTokenInfo("/as/acme"+tokenInfo, "", mcpKey))
-	lines := waitForLines(h, 1)
+	lines := h.WaitForAuditLines(h.AuditFile, 1)
 	got := lines[0].Entry
 	if got.Kind != audit.KindCall || got.Caller != "mcp" || got.Method != "POST" || got.Status != 200 || got.Tries != 0 ||
 		got.Portal != testHubID || got.Error != "" || got.UserTag != tagOf(h, "acme") || !strings.HasPrefix(got.Path, "/oauth/v2/private-apps/") {

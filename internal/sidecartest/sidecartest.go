@@ -68,10 +68,9 @@ type Config struct {
 
 // Kit is a sidecar without Caddy.
 type Kit struct {
-	T testing.TB
+	Web
 	// Sandbox is HubSpot, served at SandboxURL.
-	Sandbox    *sandbox.Sandbox
-	SandboxURL string
+	Sandbox *sandbox.Sandbox
 	// Logs is everything that was logged, as JSON, at debug level.
 	Logs    *logtest.Buffer
 	Logger  *slog.Logger
@@ -112,7 +111,7 @@ func Unpaced() appconfig.Resolved {
 // New makes a kit, which ends with the test.
 func New(t testing.TB, c Config) *Kit {
 	t.Helper()
-	k := &Kit{T: t, Logs: new(logtest.Buffer), Metrics: metrics.New(), Store: c.Store}
+	k := &Kit{Web: Web{T: t}, Logs: new(logtest.Buffer), Metrics: metrics.New(), Store: c.Store}
 	k.Logger = slog.New(slog.NewJSONHandler(k.Logs, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: asCaddyLogs}))
 	k.startSandbox(c.Sandbox)
 	if k.Store == nil {
@@ -247,11 +246,33 @@ func (k *Kit) App(name string) *hubapp.App {
 	return app
 }
 
+// Serve serves a handler, over HTTP/1.1 and cleartext HTTP/2, until the test
+// ends. The kit's clients go there.
+func (k *Kit) Serve(handler http.Handler) {
+	k.T.Helper()
+	k.server = httptest.NewUnstartedServer(handler)
+	k.server.Config.Protocols = new(http.Protocols)
+	k.server.Config.Protocols.SetHTTP1(true)
+	k.server.Config.Protocols.SetUnencryptedHTTP2(true)
+	k.server.Start()
+	k.ServerAddr = k.Addr
+	k.T.Cleanup(k.server.Close)
+}
+
+// Addr is the address of the server under test.
+func (k *Kit) Addr() string { return k.server.Listener.Addr().String() }
+
 // ConnectAs stores a connection of the app hbdev as an install would leave it,
 // with an access token that lives for half an hour.
 func (k *Kit) ConnectAs(user, token string) {
 	k.T.Helper()
-	_, err := k.App("hbdev").Manager.Connect(k.T.Context(), connection.Install{
+	ConnectAs(k.T, k.App("hbdev"), user, token)
+}
+
+// ConnectAs stores a connection of an app as [Kit.ConnectAs] does.
+func ConnectAs(t testing.TB, app *hubapp.App, user, token string) {
+	t.Helper()
+	_, err := app.Manager.Connect(t.Context(), connection.Install{
 		User: user,
 		Grant: hubspot.Grant{
 			AccessToken: secret.New(token), RefreshToken: secret.New(RefreshToken),
@@ -260,7 +281,7 @@ func (k *Kit) ConnectAs(user, token string) {
 		Nonce: rand.Text(), NonceUntil: time.Now().Add(time.Minute),
 	})
 	if err != nil {
-		k.T.Fatalf("connecting %s: %v", user, err)
+		t.Fatalf("connecting %s: %v", user, err)
 	}
 }
 

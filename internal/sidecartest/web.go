@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,31 +14,25 @@ import (
 	"time"
 )
 
-// Serve serves a handler, over HTTP/1.1 and cleartext HTTP/2, until the test
-// ends. The kit's clients go there.
-func (k *Kit) Serve(handler http.Handler) {
-	k.T.Helper()
-	k.server = httptest.NewUnstartedServer(handler)
-	k.server.Config.Protocols = new(http.Protocols)
-	k.server.Config.Protocols.SetHTTP1(true)
-	k.server.Config.Protocols.SetUnencryptedHTTP2(true)
-	k.server.Start()
-	k.T.Cleanup(k.server.Close)
+// Web makes requests as the clients of a server under test do.
+type Web struct {
+	T testing.TB
+	// SandboxURL is where HubSpot is.
+	SandboxURL string
+	// ServerAddr returns the address of the server under test.
+	ServerAddr func() string
 }
-
-// Addr is the address of the server under test.
-func (k *Kit) Addr() string { return k.server.Listener.Addr().String() }
 
 // Transport returns a transport for which http://localhost is the server under
 // test. It is not shared and keeps no connections.
-func (k *Kit) Transport() *http.Transport {
+func (w *Web) Transport() *http.Transport {
 	var dialer net.Dialer
 	return &http.Transport{
 		DisableKeepAlives:  true,
 		DisableCompression: true,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if addr == "localhost:80" {
-				addr = k.Addr()
+				addr = w.ServerAddr()
 			}
 			return dialer.DialContext(ctx, network, addr)
 		},
@@ -47,21 +40,21 @@ func (k *Kit) Transport() *http.Transport {
 }
 
 // Client returns a client that follows no redirects and keeps no cookies.
-func (k *Kit) Client() *http.Client {
+func (w *Web) Client() *http.Client {
 	return &http.Client{
-		Transport:     k.Transport(),
+		Transport:     w.Transport(),
 		Timeout:       30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 // Browser returns a client that follows redirects and keeps cookies.
-func (k *Kit) Browser() *http.Client {
+func (w *Web) Browser() *http.Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		k.T.Fatal(err)
+		w.T.Fatal(err)
 	}
-	return &http.Client{Transport: k.Transport(), Timeout: 30 * time.Second, Jar: jar}
+	return &http.Client{Transport: w.Transport(), Timeout: 30 * time.Second, Jar: jar}
 }
 
 // Answer is a response that has been read.
@@ -80,14 +73,14 @@ func (a Answer) JSON(t testing.TB, v any) {
 
 // Do makes a request of the server under test, with header given as pairs of
 // name and value, and reads the answer. target is a path or a whole URL.
-func (k *Kit) Do(method, target string, body io.Reader, header ...string) Answer {
-	k.T.Helper()
+func (w *Web) Do(method, target string, body io.Reader, header ...string) Answer {
+	w.T.Helper()
 	if strings.HasPrefix(target, "/") {
 		target = Base + target
 	}
-	req, err := http.NewRequestWithContext(k.T.Context(), method, target, body)
+	req, err := http.NewRequestWithContext(w.T.Context(), method, target, body)
 	if err != nil {
-		k.T.Fatal(err)
+		w.T.Fatal(err)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		if http.CanonicalHeaderKey(header[i]) == "Host" {
@@ -96,60 +89,60 @@ func (k *Kit) Do(method, target string, body io.Reader, header ...string) Answer
 		}
 		req.Header.Add(header[i], header[i+1])
 	}
-	return k.Read(k.Client().Do(req))
+	return w.Read(w.Client().Do(req))
 }
 
-// Get is [Kit.Do] with the caller's key and, unless it is empty, a user.
-func (k *Kit) Get(target, user string) Answer {
-	k.T.Helper()
+// Get is [Web.Do] with the caller's key and, unless it is empty, a user.
+func (w *Web) Get(target, user string) Answer {
+	w.T.Helper()
 	header := []string{"Authorization", "Bearer " + CallerKey}
 	if user != "" {
 		header = append(header, "X-HubSpot-User", user)
 	}
-	return k.Do(http.MethodGet, target, nil, header...)
+	return w.Do(http.MethodGet, target, nil, header...)
 }
 
 // Read reads an answer.
-func (k *Kit) Read(resp *http.Response, err error) Answer {
-	k.T.Helper()
+func (w *Web) Read(resp *http.Response, err error) Answer {
+	w.T.Helper()
 	if err != nil {
-		k.T.Fatal(err)
+		w.T.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		k.T.Fatalf("reading the answer: %v", err)
+		w.T.Fatalf("reading the answer: %v", err)
 	}
 	return Answer{resp, string(body)}
 }
 
 // Approve follows an install link to the sandbox, consents there for a portal
 // at once, and returns where the sandbox sends the browser: the callback.
-func (k *Kit) Approve(link string, hubID int64) string {
-	k.T.Helper()
-	got := k.Do(http.MethodGet, link+"&_sandbox_approve="+strconv.FormatInt(hubID, 10), nil)
+func (w *Web) Approve(link string, hubID int64) string {
+	w.T.Helper()
+	got := w.Do(http.MethodGet, link+"&_sandbox_approve="+strconv.FormatInt(hubID, 10), nil)
 	if got.StatusCode != http.StatusFound {
-		k.T.Fatalf("approving the install: %s: %s", got.Status, got.Text)
+		w.T.Fatalf("approving the install: %s: %s", got.Status, got.Text)
 	}
 	return got.Header.Get("Location")
 }
 
 // Fault tells the sandbox to misbehave; see its /_sandbox/faults.
-func (k *Kit) Fault(faults string) {
-	k.T.Helper()
-	got := k.Do(http.MethodPost, k.SandboxURL+"/_sandbox/faults", strings.NewReader(faults), "Content-Type", "application/json")
+func (w *Web) Fault(faults string) {
+	w.T.Helper()
+	got := w.Do(http.MethodPost, w.SandboxURL+"/_sandbox/faults", strings.NewReader(faults), "Content-Type", "application/json")
 	if got.StatusCode != http.StatusOK {
-		k.T.Fatalf("setting faults: %s: %s", got.Status, got.Text)
+		w.T.Fatalf("setting faults: %s: %s", got.Status, got.Text)
 	}
 }
 
 // WaitFor waits until condition holds.
-func (k *Kit) WaitFor(what string, condition func() bool) {
-	k.T.Helper()
+func (w *Web) WaitFor(what string, condition func() bool) {
+	w.T.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			k.T.Fatalf("waiting for %s: it has not happened", what)
+			w.T.Fatalf("waiting for %s: it has not happened", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
