@@ -122,12 +122,18 @@ func TestMemoryOfManyHeadersInAnEnvelope(t *testing.T) {
 		fmt.Fprintf(&distinct, `,"h%d":""`, i)
 	}
 	distinct.WriteString("}")
+	var fields strings.Builder
+	fields.WriteString(`"a":""`)
+	for i := range 1_500_000 {
+		fmt.Fprintf(&fields, `,"f%d":""`, i)
+	}
 	for name, headers := range map[string]string{
-		"the same name": names,
-		"names":         distinct.String(),
-		"values":        `"headers":{"a":[` + strings.TrimSuffix(strings.Repeat(`"",`, 9_000_000), ",") + `]}`,
-		"as a text":     `"headers":"{` + strings.TrimSuffix(strings.Repeat(`\"x\":\"\",`, 1_500_000), ",") + `}"`,
-		"fields":        strings.TrimSuffix(strings.Repeat(`"x":"",`, 1_500_000), ","),
+		"distinct fields": fields.String(),
+		"the same name":   names,
+		"names":           distinct.String(),
+		"values":          `"headers":{"a":[` + strings.TrimSuffix(strings.Repeat(`"",`, 9_000_000), ",") + `]}`,
+		"as a text":       `"headers":"{` + strings.TrimSuffix(strings.Repeat(`\"x\":\"\",`, 1_500_000), ",") + `}"`,
+		"fields":          strings.TrimSuffix(strings.Repeat(`"x":"",`, 1_500_000), ","),
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := `{"method":"GET","url":"/crm/x","userForeignIdentifier":"acme",` + headers + `}`
@@ -141,6 +147,54 @@ func TestMemoryOfManyHeadersInAnEnvelope(t *testing.T) {
 				t.Errorf("%d MiB in %v", peak>>20, took)
 			}
 		})
+	}
+}
+
+// A form cannot make many fields of few bytes.
+func TestMemoryOfManyFieldsInAForm(t *testing.T) {
+	h := startProxy(t, large(t, 2).URL)
+	var body strings.Builder
+	for i := range 3_000_000 {
+		fmt.Fprintf(&body, "&%d=", i)
+	}
+	peak, took := measure(t, func() {
+		if resp, _ := h.counted("POST", "/raw/hbdev", strings.NewReader(body.String()), "Content-Type", formType); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s", resp.Status)
+		}
+	})
+	if peak > maxHeap || took > 5*time.Second {
+		t.Errorf("%d MiB in %v", peak>>20, took)
+	}
+}
+
+// Memory is for what has come, not for what a client says will.
+func TestMemoryOfAnnouncedEnvelopes(t *testing.T) {
+	h := startProxy(t, large(t, 2).URL)
+	const calls = 100
+	waits, goOn := make(chan bool, calls), make(chan bool)
+	var all sync.WaitGroup
+	peak, _ := measure(t, func() {
+		for range calls {
+			all.Go(func() {
+				r := httptest.NewRequest("POST", testBase+"/raw/hbdev", io.NopCloser(readerFunc(func([]byte) (int, error) {
+					waits <- true
+					<-goOn
+					return 0, io.ErrUnexpectedEOF
+				})))
+				r.ContentLength = 31 << 20
+				r.Header.Set("Authorization", "Bearer "+testCallerKey)
+				r.Header.Set("Content-Type", jsonType)
+				h.ServeHTTP(httptest.NewRecorder(), r)
+			})
+		}
+		for range calls {
+			<-waits
+		}
+	})
+	close(goOn)
+	all.Wait()
+	if peak > maxHeap/3 {
+		t.Errorf("%d MiB", peak>>20)
 	}
 }
 

@@ -68,12 +68,18 @@ func Read(r *http.Request, o Options) ([]Field, error) {
 	return Parse(r.Header.Get("Content-Type"), data, o)
 }
 
-// readAll reads one byte more than the limit at the most. A length that the
-// client has announced spares growing into it.
+// maxFields is how many fields a body may have, so that what is made of them
+// is not much larger than the body.
+const maxFields = 1000
+
+// maxAnnounced is how much memory is made ready for what a client announces.
+const maxAnnounced = 64 << 10
+
+// readAll reads one byte more than the limit at the most.
 func readAll(r *http.Request, limit int64) ([]byte, error) {
 	var out bytes.Buffer
 	if r.ContentLength > 0 {
-		out.Grow(int(min(r.ContentLength, limit)) + bytes.MinRead)
+		out.Grow(int(min(r.ContentLength, limit, maxAnnounced)) + bytes.MinRead)
 	}
 	_, err := out.ReadFrom(io.LimitReader(r.Body, limit+1))
 	return out.Bytes(), err
@@ -124,6 +130,9 @@ func IsJSON(mediaType string) bool {
 }
 
 func parseForm(data string) ([]Field, error) {
+	if strings.Count(data, "&") >= maxFields {
+		return nil, fmt.Errorf("the form has more than %d fields", maxFields)
+	}
 	values, err := url.ParseQuery(data)
 	if err != nil {
 		return nil, errors.New("the form is not well-formed: every name and value has to be percent-encoded")
@@ -151,6 +160,9 @@ func Object(data []byte) ([]Field, error) {
 	for decoder.More() {
 		token, err := decoder.Token()
 		name, ok := token.(string)
+		if len(fields) == maxFields {
+			return nil, fmt.Errorf("has more than %d fields", maxFields)
+		}
 		var f Field
 		if err == nil {
 			err = decoder.Decode(&f.JSON)
