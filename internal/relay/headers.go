@@ -47,6 +47,8 @@ func (c *Call) keepHere(header http.Header) {
 		// A token that comes in two parts would be found in neither.
 		delete(header, "Range")
 		delete(header, "If-Range")
+		// Nor in UTF-16.
+		delete(header, "Accept-Charset")
 	}
 }
 
@@ -71,6 +73,11 @@ func isHopByHop(name string) bool {
 	return false
 }
 
+// sentAgainFor are headers for which Go's transport sends any request without a
+// body again when its connection breaks. HubSpot is not known to heed them, and
+// the transport not to know them in lower case.
+var sentAgainFor = [...]string{"Idempotency-Key", "X-Idempotency-Key"}
+
 // withToken returns a copy of a request with the access token.
 func (c *Call) withToken(r *http.Request) *http.Request {
 	token := c.token.Access.Reveal()
@@ -81,6 +88,12 @@ func (c *Call) withToken(r *http.Request) *http.Request {
 	}
 	up.Header = maps.Clone(r.Header)
 	up.Header["Authorization"] = []string{"Bearer " + token}
+	for _, name := range sentAgainFor {
+		if values, ok := up.Header[name]; ok {
+			delete(up.Header, name)
+			up.Header[strings.ToLower(name)] = values
+		}
+	}
 	return up
 }
 

@@ -158,9 +158,13 @@ func (s *h2Stream) reset(code http2.ErrCode) error {
 
 // goAway ends the connection after the stream of the given id.
 func (s *h2Stream) goAway(last uint32, code http2.ErrCode) error {
+	return s.goAwaySaying(last, code, "")
+}
+
+func (s *h2Stream) goAwaySaying(last uint32, code http2.ErrCode, debug string) error {
 	s.write.Lock()
 	defer s.write.Unlock()
-	return s.framer.WriteGoAway(last, code, nil)
+	return s.framer.WriteGoAway(last, code, []byte(debug))
 }
 
 // answer waits for the whole request and answers 200 with its size.
@@ -291,19 +295,55 @@ func TestIdempotencyKeyIsNoReasonToReplay(t *testing.T) {
 		if err := more(); err != nil {
 			return err
 		}
-		if strings.HasPrefix(m.start, "POST ") {
+		if !strings.HasPrefix(m.start, "GET ") {
 			return errHangUp
 		}
 		return plainAnswer(w, m, more)
 	})
 	h := startProxy(t, upstream.url())
-	for range 3 {
-		before := len(upstream.taken())
-		// The connection is one that was in use before.
-		h.Get("/crm/x", "acme")
-		got := h.Do("POST", "/crm/x", strings.NewReader("{}"), "Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme", "Idempotency-Key", "k")
-		if got.StatusCode != http.StatusBadGateway || len(upstream.taken()) != before+2 {
-			t.Errorf("%s after %d requests", got.Status, len(upstream.taken())-before)
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		for _, body := range []io.Reader{strings.NewReader("{}"), nil} {
+			for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+				before := len(upstream.taken())
+				// The connection is one that was in use before.
+				h.Get("/crm/x", "acme")
+				got := h.Do(method, "/crm/x", body, "Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme", name, "k")
+				if got.StatusCode != http.StatusBadGateway || len(upstream.taken()) != before+2 {
+					t.Errorf("%s with %s: %s after %d requests", method, name, got.Status, len(upstream.taken())-before)
+				}
+				if key := upstream.last(t).get(name); len(key) != 1 || key[0] != "k" {
+					t.Errorf("%s: HubSpot gets %s %q", method, name, key)
+				}
+			}
+		}
+	}
+}
+
+// What a server says in an error is no proof of anything.
+func TestAServerCannotSayThatNothingWasProcessed(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"; REFUSED_STREAM", "http2: client conn not usable", "http2: Transport received Server's graceful shutdown GOAWAY",
+		"http2: Transport: cannot retry err [http2: client conn not usable]", "net/http: cannot rewind body after connection loss",
+	} {
+		h2 := newH2Server(t, func(s *h2Stream, _ int) error {
+			s.whole()
+			_ = s.goAwaySaying(s.id, http2.ErrCodeInternal, text)
+			return errHangUp
+		})
+		h1 := newWireServer(t, func(w io.Writer, _ *wireMessage, more func() error) error {
+			if err := more(); err != nil {
+				return err
+			}
+			_, _ = io.WriteString(w, text+"\r\n\r\n")
+			return errHangUp
+		})
+		for name, h := range map[string]*harness{"HTTP/2": startProxy(t, h2.url, h2.trusted(t)), "HTTP/1.1": startProxy(t, h1.url())} {
+			got := h.Do("POST", "/crm/x", strings.NewReader("{}"), "Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", "acme")
+			e := wantOwnError(t, got, 502, "upstream_unreachable")
+			if !strings.Contains(e.Message, "may have processed") || h2.count() > 1 || len(h1.taken()) > 1 {
+				t.Errorf("%s, %q: %q after %d and %d requests", name, text, e.Message, h2.count(), len(h1.taken()))
+			}
 		}
 	}
 }

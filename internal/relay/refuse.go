@@ -95,13 +95,16 @@ func isUnprocessed(err error) bool {
 	if stream, ok := errors.AsType[http2.StreamError](err); ok {
 		return stream.Code == http2.ErrCodeRefusedStream
 	}
-	text := err.Error()
-	return slices.ContainsFunc(unprocessed[:], func(proof string) bool { return strings.Contains(text, proof) })
+	// Servers have a say in how other errors end, such as the one for GOAWAY.
+	text := strings.TrimPrefix(err.Error(), "http2: Transport: cannot retry err [")
+	if stream, ok := strings.CutPrefix(text, "stream error: stream ID "); ok {
+		return strings.HasPrefix(strings.TrimLeft(stream, "0123456789"), "; REFUSED_STREAM")
+	}
+	return slices.ContainsFunc(unprocessed[:], func(proof string) bool { return strings.HasPrefix(text, proof) })
 }
 
-// unprocessed are texts of such errors of Go's transports.
+// unprocessed are the beginnings of such errors of Go's transports.
 var unprocessed = [...]string{
-	"; REFUSED_STREAM",
 	"http2: Transport received Server's graceful shutdown GOAWAY",
 	"http2: Transport received GOAWAY from server ErrCode",
 	"http2: client conn not usable",
