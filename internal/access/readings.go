@@ -13,7 +13,7 @@ import (
 // have a handful of readings and some hundred bytes.
 const (
 	maxReadings  = 128
-	maxOddLength = 16 << 10
+	maxOddLength = 4 << 10
 )
 
 // Errors of [Readings], beside [ErrAmbiguous]. They all make a bad request (400).
@@ -49,7 +49,7 @@ var (
 //
 // A plain path costs no allocation where the result does not escape. The
 // errors are [ErrControlCharacter], [ErrBrokenPath], and [ErrAmbiguous] for a
-// path that is not plain and has too many readings or more than 16 KiB.
+// path that is not plain and has too many readings or more than 4 KiB.
 func Readings(escapedPath string) ([]string, error) {
 	// Small enough to be inlined, so that the slice can stay on the
 	// caller's stack.
