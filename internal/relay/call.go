@@ -62,8 +62,6 @@ type Call struct {
 	// errorKind and correlationID are those of an answer of our own.
 	errorKind     string
 	correlationID string
-	// hubspotID is HubSpot's name for the request, if there is an audit log.
-	hubspotID string
 	// dryRun is the correlation id of what the caller's policy would have
 	// refused first, empty if that is nothing.
 	dryRun string

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 )
@@ -24,7 +25,7 @@ const (
 func (g *guard) openCoded(res *http.Response, codings []string) {
 	head, err := io.ReadAll(io.LimitReader(res.Body, maxInspected))
 	res.Body = unread(head, res.Body, err)
-	text, rest := decode(codings, bytes.NewReader(head))
+	text, rest := decode(codings, bytes.NewReader(head), maxInspected)
 	if len(rest) == len(codings) {
 		return
 	}
@@ -35,7 +36,7 @@ func (g *guard) openCoded(res *http.Response, codings []string) {
 	if found == 0 {
 		return
 	}
-	text, rest = decode(codings, res.Body)
+	text, rest = decode(codings, res.Body, math.MaxInt64)
 	res.Body = &peekedBody{Reader: text, Closer: res.Body}
 	for _, name := range describesCoding {
 		delete(res.Header, name)
@@ -54,8 +55,8 @@ var describesCoding = [...]string{
 }
 
 // maxCodings is how many codings on top of each other are undone. More than one
-// is hardly ever seen.
-const maxCodings = 3
+// is hardly ever seen, and each may blow up what the next has to look through.
+const maxCodings = 2
 
 // contentCodings returns the content codings of an answer in the order in which
 // they were applied, in lower case (RFC 9110, 8.4). What stands for none is left
@@ -75,15 +76,16 @@ func contentCodings(header http.Header) (codings []string) {
 func isKnownCoding(name string) bool { return name == "gzip" || name == "x-gzip" || name == "deflate" }
 
 // decode undoes content codings, the last one first, as long as they are known
-// here and the data is in them. rest are those that text still has.
-func decode(codings []string, data io.Reader) (text io.Reader, rest []string) {
+// here and the data is in them. rest are those that text still has. No more than
+// most bytes are taken from one coding to the next.
+func decode(codings []string, data io.Reader, most int64) (text io.Reader, rest []string) {
 	if len(codings) > maxCodings {
 		return data, codings
 	}
 	text, rest = data, codings
 	for len(rest) > 0 {
 		var ok bool
-		if text, ok = decoderOf(rest[len(rest)-1], text); !ok {
+		if text, ok = decoderOf(rest[len(rest)-1], io.LimitReader(text, most)); !ok {
 			break
 		}
 		rest = rest[:len(rest)-1]

@@ -30,7 +30,7 @@ const sniffed = 4 << 10
 // as it comes, text as a string in the charset that it declares, and anything
 // else as base64, so that nothing is lost. An empty body stays empty. The
 // trailers go, which are about another body.
-func envelop(res *http.Response) *http.Response {
+func (g *guard) envelop(res *http.Response) *http.Response {
 	out := *res
 	out.Trailer = nil
 	contentType := res.Header.Get("Content-Type")
@@ -47,7 +47,7 @@ func envelop(res *http.Response) *http.Response {
 		out.Body, out.ContentLength = unread(nil, res.Body, err), 0
 		return &out
 	}
-	content, suffix := encode(contentType, head, unread(head, res.Body, err))
+	content, suffix := g.encode(contentType, head, unread(head, res.Body, err))
 	out.Header.Set("Content-Type", "application/json")
 	out.Body = &peekedBody{
 		Reader: io.MultiReader(strings.NewReader(`{"data":`), content, strings.NewReader(suffix)),
@@ -79,8 +79,9 @@ func readHead(body io.Reader) ([]byte, error) {
 	}
 }
 
-// encode makes JSON of a body, and returns what comes after it.
-func encode(contentType string, head []byte, body io.Reader) (content io.Reader, suffix string) {
+// encode makes JSON of a body, and returns what comes after it. A token in
+// another charset than UTF-8 is not to be seen before it is decoded.
+func (g *guard) encode(contentType string, head []byte, body io.Reader) (content io.Reader, suffix string) {
 	mediaType, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		mediaType = ""
@@ -91,7 +92,7 @@ func encode(contentType string, head []byte, body io.Reader) (content io.Reader,
 	case !known, !isJSON && !isText(mediaType, parameters, charset, head):
 		return &base64Reader{body: body}, `,"encoding":"base64"}`
 	case charset != nil:
-		body = charset.NewDecoder().Reader(body)
+		body = g.masked(charset.NewDecoder().Reader(body))
 	}
 	if isJSON {
 		return body, "}"

@@ -266,7 +266,7 @@ func enveloped(contentType, body string) (string, error) {
 	if contentType == "" {
 		delete(res.Header, "Content-Type")
 	}
-	text, err := io.ReadAll(iotest.OneByteReader(envelop(res).Body))
+	text, err := io.ReadAll(iotest.OneByteReader(new(guard).envelop(res).Body))
 	return string(text), err
 }
 
@@ -343,7 +343,7 @@ func TestEnvelopeOfBrokenAnswer(t *testing.T) {
 		for _, begun := range []string{"", "[1", strings.Repeat("a", 5000)} {
 			res := &http.Response{Header: http.Header{"Content-Type": {contentType}},
 				Body: io.NopCloser(io.MultiReader(strings.NewReader(begun), iotest.ErrReader(io.ErrUnexpectedEOF)))}
-			if got, err := io.ReadAll(envelop(res).Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+			if got, err := io.ReadAll(new(guard).envelop(res).Body); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s after %d bytes: %.80q, %v", contentType, len(begun), got, err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 )
 
@@ -20,7 +21,7 @@ type guard struct {
 	mask mask
 	// suspicious is set for a path that smells of credentials.
 	suspicious bool
-	// correlationID is HubSpot's for the answer.
+	// correlationID is HubSpot's for the answer, if it may stand in a log.
 	correlationID string
 	// reported is set once there is a line in the log.
 	reported bool
@@ -30,8 +31,8 @@ type guard struct {
 // watch has the body and the trailers of an answer looked through while they
 // are passed on.
 func (g *guard) watch(res *http.Response) {
-	if ids := res.Header[headerCorrelationID]; len(ids) > 0 {
-		g.correlationID = ids[0]
+	if ids := res.Header[headerCorrelationID]; len(ids) > 0 && !g.mask.inText(ids[0]) {
+		g.correlationID = audit.CorrelationID(ids[0])
 	}
 	if res.Body == nil || res.Body == http.NoBody {
 		return
@@ -45,7 +46,7 @@ func (g *guard) watch(res *http.Response) {
 	// A body that says it is coded need not be: it is looked through as it
 	// comes, too.
 	if g.mask.n > 0 {
-		g.body.masking = maskingReader{inner: res.Body, mask: &g.mask, found: g.foundInBody}
+		g.body.masking = g.masking(res.Body)
 	}
 	res.Body = &g.body
 }
@@ -68,6 +69,16 @@ func (g *guard) keepOut(header http.Header) {
 			delete(header, name)
 		}
 	}
+}
+
+// masked covers the tokens in what is read.
+func (g *guard) masked(r io.Reader) io.Reader {
+	masking := g.masking(r)
+	return &masking
+}
+
+func (g *guard) masking(r io.Reader) maskingReader {
+	return maskingReader{inner: r, mask: &g.mask, found: g.foundInBody}
 }
 
 func (g *guard) foundInBody(n int) { g.found(metrics.InBody, n) }

@@ -5,10 +5,14 @@ import (
 	"compress/zlib"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"golang.org/x/text/encoding/unicode"
+
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
 
 // A HubSpot that sends the token back in every way that is looked for. stars
@@ -64,6 +68,7 @@ func TestHubSpotSendsTheTokenBack(t *testing.T) {
 		{"chunks and a trailer", "/crm/x", slow, clean, "X-Debug", "body=1 header=1"},
 		{"identity", "/crm/x", sized("200 OK"+jsonType+"\r\nContent-Encoding: identity", leak), clean, "", "body=1"},
 		{"header", "/crm/x", sized("302 Found\r\nLocation: https://x.example/?t="+testToken+jsonType, "{}"), "{}", "Location", "header=1"},
+		{"HubSpot's name for the request", "/crm/x", sized("200 OK\r\nX-HubSpot-Correlation-Id: "+testToken+jsonType, leak), clean, "X-Hubspot-Correlation-Id", "body=1 header=1"},
 		{"header with two values", "/crm/x", sized("200 OK\r\nX-Echo: a, "+testToken+"\r\nX-Echo: b"+jsonType, "{}"), "{}", "X-Echo", "header=1"},
 		{"header in percent-encoding", "/crm/x", sized("200 OK\r\nX-Echo: a, %43"+testToken[1:]+jsonType, "{}"), "{}", "", ""},
 		{"error page", "/crm/x", sized("404 Not Found\r\nContent-Type: text/html", "<p>"+testToken), "<p>" + stars, "", "body=1"},
@@ -158,6 +163,23 @@ func TestTokenUnderAnyContentEncoding(t *testing.T) {
 	}
 }
 
+// A blown up coding is not followed to its end.
+func TestDecodeIsBounded(t *testing.T) {
+	t.Parallel()
+	random := make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	twice := gzipped(gzipped(string(random)))
+	for most, want := range map[int64]bool{200_000: true, 50_000: false} {
+		text, err := relay.Decode([]string{"gzip", "gzip"}, strings.NewReader(twice), most)
+		if whole := err == nil && text == string(random); whole != want {
+			t.Errorf("with %d bytes between the codings: all of it is %v, %v", most, whole, err)
+		}
+	}
+	if text, _ := relay.Decode([]string{"gzip", "gzip", "gzip"}, strings.NewReader(gzipped(twice)), 1<<20); text != gzipped(twice) {
+		t.Error("three codings are undone")
+	}
+}
+
 // A token that comes in two parts would be found in neither.
 func TestRangesOfSuspiciousPaths(t *testing.T) {
 	t.Parallel()
@@ -239,6 +261,18 @@ func TestEnvelopeWithTheToken(t *testing.T) {
 	got := h.post(formType, form("method", "GET", "url", "/crm/x", "userForeignIdentifier", "acme"))
 	if want := `{"data":{"a":"` + stars + `"}}`; got.Text != want {
 		t.Errorf("%s %s", got.Status, got.Text)
+	}
+	little, err := unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM).NewEncoder().String(`{"a":"` + testToken + `"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for contentType, want := range map[string]string{"application/json": `{"data":{"a":"` + stars + `"}}`, "text/html": `{"data":"{\"a\":\"` + stars + `\"}"}`} {
+		h := startProxy(t, echoing(t, sized("400 Bad Request\r\nContent-Type: "+contentType+"; charset=utf-16le", little)).url())
+		got := h.post(formType, form("method", "GET", "url", "/crm/x", "userForeignIdentifier", "acme"))
+		if got.Text != want {
+			t.Errorf("in UTF-16: %s %s", got.Status, got.Text)
+		}
+		h.checkRemoved(t, "body=1")
 	}
 	for _, coding := range []string{"none", "br", "gzip", "gzip, identity"} {
 		body := `{"a":"` + testToken + `"}`

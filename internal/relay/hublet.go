@@ -75,20 +75,20 @@ func (h *hublets) remember(user string, regional origin) {
 	h.byUser[user] = regional
 }
 
-// follow has the call go to the Hublet that HubSpot's answer names, once.
-func (c *Call) follow(got try) bool {
+// findHublet returns the Hublet that HubSpot's answer names, if the call was not
+// sent there, and remembers it for the calls to come.
+func (c *Call) findHublet(got try) (regional origin, found bool) {
 	if c.relay.OneHost || c.followed {
-		return false
+		return origin{}, false
 	}
 	hublet, ok := rightHublet(got.res)
 	if !ok {
-		return false
+		return origin{}, false
 	}
-	regional, ok := hubletOrigin(c.relay.api, hublet)
+	regional, ok = hubletOrigin(c.relay.api, hublet)
 	if !ok || regional == c.api {
-		return false
+		return origin{}, false
 	}
-	c.followed, c.api = true, regional
 	c.relay.hublets.remember(c.user, regional)
-	return true
+	return regional, true
 }

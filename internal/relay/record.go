@@ -81,7 +81,7 @@ func (c *Call) record() {
 	switch {
 	case c.errorKind != "", c.answered:
 	case c.received != 0:
-		e.CorrelationID = audit.CorrelationID(c.hubspotID)
+		e.CorrelationID = c.guard.correlationID
 	case c.inbound.Context().Err() != nil:
 		e.Error = auditClientGone
 	default:

@@ -53,7 +53,7 @@ func decodeContent(header http.Header, data []byte) (text []byte, ok bool) {
 	if len(codings) == 0 {
 		return data, true
 	}
-	decoder, rest := decode(codings, bytes.NewReader(data))
+	decoder, rest := decode(codings, bytes.NewReader(data), maxPeek)
 	if len(rest) > 0 {
 		return nil, isKnownCoding(rest[len(rest)-1])
 	}

@@ -25,12 +25,9 @@ func (roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res.Request = r
 	c.received = res.StatusCode
-	if c.relay.Audit != nil {
-		c.hubspotID = res.Header.Get(headerCorrelationID)
-	}
 	c.guard.watch(res)
 	if c.enveloped {
-		return envelop(res), nil
+		return c.guard.envelop(res), nil
 	}
 	return res, nil
 }
@@ -53,6 +50,7 @@ func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 		if got.err != nil && isUnprocessed(got.err) {
 			c.body.readRest()
 		}
+		regional, elsewhere := c.findHublet(got)
 		next, ok := c.body.again(got.connected)
 		if !ok || c.tries >= maxTries {
 			return got.res, c.body.blame(got.err)
@@ -63,8 +61,8 @@ func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 			if err := c.replaceToken(ctx); err != nil {
 				return got.unlessAboutUser(err)
 			}
-		} else if c.follow(got) {
-			reason = "hublet"
+		} else if elsewhere {
+			reason, c.followed, c.api = "hublet", true, regional
 		} else if reason, ok = c.pauseAfter(ctx, got); !ok {
 			return got.res, c.body.blame(got.err)
 		}
