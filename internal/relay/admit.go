@@ -22,7 +22,7 @@ import (
 // here. The error is an [*apierror.Error], or that of a body that was read.
 func (c *Call) admit() (*http.Request, error) {
 	r := c.inbound
-	if err := checkBytes(c.sent, r.URL.RawQuery); err != nil {
+	if err := cmp.Or(checkMethodName(r.Method), checkBytes(c.sent, r.URL.RawQuery)); err != nil {
 		return nil, err
 	}
 	wrong := c.readTarget()
@@ -169,6 +169,15 @@ func settingText(s userid.Source) string {
 		return "the header " + headerText(s.Header)
 	}
 	return "the setting user"
+}
+
+// checkMethodName refuses a method that is not a token (RFC 9110, 9.1). HTTP/2
+// lets others through.
+func checkMethodName(method string) error {
+	if httpguts.ValidHeaderFieldName(method) {
+		return nil
+	}
+	return apierror.New(apierror.BadRequest, "The method is not one word, such as GET or POST.")
 }
 
 // checkBytes refuses a request target with bytes that would have to be encoded.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -45,6 +46,16 @@ func TestRawBytesInTheTarget(t *testing.T) {
 			wantOwnError(t, h.overHTTP2("POST", path, header), 400, "bad_request")
 		}
 	}
+	if n := len(upstream.taken()); n != 0 {
+		t.Errorf("HubSpot was asked %d times", n)
+	}
+	// Nor can it have more than one method.
+	r := httptest.NewRequest("GET", testBase+"/crm/a", nil)
+	r.Method = "POST /crm/x HTTP/1.1"
+	r.Header.Set("Authorization", "Bearer "+testCallerKey)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	wantOwnError(t, h.Read(w.Result(), nil), 400, "bad_request")
 	if n := len(upstream.taken()); n != 0 {
 		t.Errorf("HubSpot was asked %d times", n)
 	}
