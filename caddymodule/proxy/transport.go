@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -25,6 +26,9 @@ const (
 	defaultHandshakeTimeout = 10 * time.Second
 	// defaultIdlePerHost is how many connections to HubSpot may be idle.
 	defaultIdlePerHost = 256
+	// streamBuffer is how many bytes of an HTTP/2 answer come before the client
+	// has taken what is there: Go's own 4 MiB would be held for each slow one.
+	streamBuffer = 1 << 20
 )
 
 // provisionTransport makes the connection pool of its settings, which are those
@@ -38,7 +42,11 @@ func provisionTransport(ctx caddy.Context, raw json.RawMessage) (*reverseproxy.H
 		return nil, err
 	}
 	setDefaults(t)
-	return t, t.Provision(ctx)
+	if err := t.Provision(ctx); err != nil {
+		return nil, err
+	}
+	t.Transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer}
+	return t, nil
 }
 
 // parseTransport reads the settings as they stand in a JSON config.
