@@ -3,6 +3,7 @@ package vaultstore_test
 import (
 	"crypto/rand"
 	"encoding/json"
+	"flag"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +16,16 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/vaulttest"
 	"github.com/caddy-hubspot/caddy-hubspot/vaultstore"
 )
+
+// TestMain lets more tests run at once than there are processors, unless
+// -parallel says otherwise: they wait, mostly.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = flag.Set(parallel.Name, "8")
+	}
+	os.Exit(m.Run())
+}
 
 // vault is the server of all tests that neither seal nor stop it.
 var vault vaulttest.Shared

@@ -279,6 +279,7 @@ func TestModelCatchesABrokenProtocol(t *testing.T) {
 	}
 	for _, mutant := range mutants {
 		t.Run(mutant.name, func(t *testing.T) {
+			t.Parallel()
 			source, err := os.ReadFile(mutant.file)
 			if err != nil {
 				t.Fatal(err)
@@ -287,7 +288,7 @@ func TestModelCatchesABrokenProtocol(t *testing.T) {
 				t.Fatalf("%s no longer has exactly one %q", mutant.file, mutant.old)
 			}
 			overlay := writeOverlay(t, mutant.file, strings.Replace(string(source), mutant.old, mutant.new, 1))
-			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestModel$", "-failfast", ".", "-model.shrink=false", "-model.schedules=300")
+			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-ldflags=-w", "-overlay", overlay, "-run", "^TestModel$", "-failfast", ".", "-model.shrink=false", "-model.schedules=300")
 			out, err := cmd.CombinedOutput()
 			if err == nil {
 				t.Fatalf("the model test passes although %s", mutant.name)
