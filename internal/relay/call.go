@@ -51,8 +51,10 @@ type Call struct {
 	// of its answer.
 	tries    int
 	received int
-	// connected is set once the try under way has a connection.
+	// connected is set once the try under way has a connection. cancelTry, if
+	// not nil, ends the context of the try.
 	connected bool
+	cancelTry context.CancelCauseFunc
 
 	// overhead is the time spent here, since is when this stretch of it
 	// began.
@@ -109,6 +111,7 @@ func (c *Call) Serve() error {
 
 // finish gives back what the call holds, and counts and records it.
 func (c *Call) finish() {
+	c.endTry(nil)
 	if c.body != nil {
 		c.body.forget()
 	}

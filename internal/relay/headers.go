@@ -2,7 +2,10 @@ package relay
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -101,10 +104,38 @@ func (c *Call) withToken(r *http.Request) *http.Request {
 // whatever the error is. The proxy's own trace is left out: informational
 // answers are passed on by the call.
 func (c *Call) traced() context.Context {
-	return httptrace.WithClientTrace(c.inbound.Context(), &httptrace.ClientTrace{
-		GotConn:        func(httptrace.GotConnInfo) { c.connected = true },
+	ctx := c.inbound.Context()
+	if c.body == nil && c.api.scheme == "https" {
+		c.endTry(nil)
+		ctx, c.cancelTry = context.WithCancelCause(ctx)
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			if c.connected && speaksHTTP2(info.Conn) {
+				c.endTry(errUnprocessed)
+			}
+			c.connected = true
+		},
 		Got1xxResponse: c.inform,
 	})
+}
+
+// errUnprocessed ends a try that Go's HTTP/2 transport would send again, because
+// it was not processed: that is for roundTrip, which knows the quota, how long
+// the caller waits and whether something is frozen. The transport looks at the
+// context once more before it writes.
+var errUnprocessed = errors.New("HubSpot's server refused the request before it was processed")
+
+// endTry cancels the context of the try, if it has one of its own.
+func (c *Call) endTry(cause error) {
+	if c.cancelTry != nil {
+		c.cancelTry(cause)
+	}
+}
+
+func speaksHTTP2(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // staysThere reports whether a field of an answer's header or trailer is not

@@ -95,6 +95,9 @@ func isUnprocessed(err error) bool {
 	if stream, ok := errors.AsType[http2.StreamError](err); ok {
 		return stream.Code == http2.ErrCodeRefusedStream
 	}
+	if errors.Is(err, errUnprocessed) {
+		return true
+	}
 	// Servers have a say in how other errors end, such as the one for GOAWAY.
 	text := strings.TrimPrefix(err.Error(), "http2: Transport: cannot retry err [")
 	if stream, ok := strings.CutPrefix(text, "stream error: stream ID "); ok {
