@@ -274,6 +274,7 @@ var mutants = []struct{ name, file, old, new string }{
 }
 
 func TestModelCatchesABrokenProtocol(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds the package once per way of breaking it")
 	}

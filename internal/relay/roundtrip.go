@@ -84,7 +84,7 @@ func (c *Call) send(up *http.Request) (got try) {
 	c.tries++
 	c.leave()
 	got.res, got.err = c.relay.Transport.RoundTrip(up) //nolint:bodyclose // whoever takes the try closes it, or discards it
-	if got.err != nil && context.Cause(up.Context()) == errUnprocessed { //nolint:errorlint // it is never wrapped
+	if got.err != nil && errors.Is(context.Cause(up.Context()), errUnprocessed) {
 		got.err = errUnprocessed
 	}
 	got.connected = c.connected
