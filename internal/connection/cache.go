@@ -69,7 +69,7 @@ func (v *view) usable(now time.Time) bool {
 }
 
 func (v *view) token() Token {
-	return Token{Access: v.AccessToken, HubID: v.HubID, ExpiresAt: v.ExpiresAt}
+	return Token{Access: v.AccessToken, HubID: v.HubID, ExpiresAt: v.ExpiresAt, Scopes: v.Scopes}
 }
 
 // usedResolution keeps the cache line of a busy entry from being written at

@@ -26,6 +26,20 @@ func (m *Manager) Remembers(user string) bool {
 	return v != nil && (!v.missing || time.Since(v.readAt) < negativeLife)
 }
 
+// GrantedScopes are those that user has granted, as far as memory knows the
+// connection; nil otherwise. They are not to be written to.
+func (m *Manager) GrantedScopes(user string) []string {
+	e := m.cache.get(user)
+	if e == nil {
+		return nil
+	}
+	v := e.view.Load()
+	if v == nil || v.missing || v.Status == StatusDisconnected {
+		return nil
+	}
+	return v.Scopes
+}
+
 // TimeLeft is how long it would be until the first connection in use has no
 // valid access token any more, if no refresh worked from now on: the time
 // that operators have to end an outage. ok is false if none is in use.

@@ -59,6 +59,8 @@ type Token struct {
 	HubID int64
 	// ExpiresAt is when HubSpot stops taking it.
 	ExpiresAt time.Time
+	// Scopes are those of the grant. They are not to be written to.
+	Scopes []string
 }
 
 // Config says what a [Manager] works for and with. App, Store and Provider

@@ -58,7 +58,7 @@ type Record struct {
 	HubID int64
 	// Scopes are the granted scopes.
 	Scopes []string
-	// MissingScopes are scopes that were asked for and not granted.
+	// MissingScopes are scopes of the app's settings that were not granted.
 	MissingScopes []string
 	// Generation is random and new with every install.
 	Generation string

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
@@ -42,6 +43,10 @@ type Options struct {
 	// ReturnTo is where the browser goes afterwards, as the allow-list
 	// returned it; empty for nowhere.
 	ReturnTo string
+	// Scopes are what is asked for of the conditional and optional scopes of
+	// the app's settings; without any, all of these are. The required ones are
+	// in every link: HubSpot takes none without them.
+	Scopes []string
 	// AllowPortalChange lets the connection move to another portal.
 	AllowPortalChange bool
 	// Caller is who asked for the link; empty for a browser.
@@ -64,13 +69,23 @@ func Make(ctx context.Context, desk *admission.Desk, app *hubapp.App, o Options)
 	if err != nil {
 		return "", "", err
 	}
+	required, optional := app.RequiredScopes(), app.Settings.Scopes.Optional
+	if len(o.Scopes) > 0 {
+		required = slices.Concat(app.Settings.Scopes.Required, only(app.Settings.Scopes.Conditional, o.Scopes))
+		optional = only(optional, o.Scopes)
+	}
 	link, err = app.Client.AuthorizeURL(ctx, hubspot.AuthorizeRequest{
-		Scopes:         app.RequiredScopes(),
-		OptionalScopes: app.Settings.Scopes.Optional,
+		Scopes:         required,
+		OptionalScopes: optional,
 		State:          state,
 		Verifier:       verifier,
 	})
 	return link, state, err
+}
+
+// only returns those of some scopes that are among others.
+func only(scopes, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return !slices.Contains(others, scope) })
 }
 
 // SealState makes the state of a new install. Errors are those of Make, but
@@ -100,25 +115,51 @@ func SealState(ctx context.Context, desk *admission.Desk, app *hubapp.App, o Opt
 	return state, nil
 }
 
-// AddTo gives an error the link with which the user can cure it, as the link
-// API would have given it to this caller; caller may be nil.
+// AddTo gives an error the link with which the user can cure it, if the caller
+// could have had one from the link API; caller may be nil. A link to reconnect
+// asks for what the user has granted before: for more, somebody with more rights
+// in the HubSpot account would have to press it.
 func AddTo(ctx context.Context, desk *admission.Desk, app *hubapp.App, e *apierror.Error, caller *access.Caller, user string) {
 	name := map[apierror.SubCategory]string{
 		apierror.NotConnected:   "connect",
 		apierror.ReauthRequired: "reconnect",
 	}[e.SubCategory]
+	if name == "" {
+		return
+	}
+	if link := forCaller(ctx, desk, app, caller, Options{User: user, Scopes: app.Manager.GrantedScopes(user)}); link != "" {
+		e.Links = map[string]string{name: link}
+	}
+}
+
+// ForMore returns the link with which a user grants what a call needed besides
+// what is granted: needed are scopes of HubSpot's answer, of which those count
+// that the app's settings name. It is empty if none of these is missing, and for
+// callers that could not have had it from the link API; caller may be nil.
+func ForMore(ctx context.Context, desk *admission.Desk, app *hubapp.App, caller *access.Caller, user string, granted, needed []string) string {
+	missing := slices.DeleteFunc(only(app.AskedScopes(), needed), func(scope string) bool { return slices.Contains(granted, scope) })
+	if len(missing) == 0 {
+		return ""
+	}
+	return forCaller(ctx, desk, app, caller, Options{User: user, Scopes: slices.Concat(granted, missing)})
+}
+
+// forCaller is a link as the link API would have given it to a caller, or
+// nothing.
+func forCaller(ctx context.Context, desk *admission.Desk, app *hubapp.App, caller *access.Caller, o Options) string {
 	// A link is for callers that are known: whoever has one can connect an
 	// account of their own as this user.
-	if name == "" || caller == nil || caller.Name() == "" {
-		return
+	if caller == nil || caller.Name() == "" {
+		return ""
 	}
 	// A narrowed user token could not have asked for one either.
 	if scope := caller.Scope(); scope != nil && scope.Narrowed() {
-		return
+		return ""
 	}
-	link, _, err := Make(ctx, desk, app, Options{User: user, Caller: caller.Name()})
+	o.Caller = caller.Name()
+	link, _, err := Make(ctx, desk, app, o)
 	if err != nil {
-		return
+		return ""
 	}
-	e.Links = map[string]string{name: link}
+	return link
 }

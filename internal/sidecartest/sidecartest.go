@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -302,8 +303,9 @@ func (k *Kit) ConnectExpired(user string) {
 }
 
 // ConnectInSandbox connects a user of the app hbdev to a portal of the
-// sandbox, with the app's required and optional scopes.
-func (k *Kit) ConnectInSandbox(user string, hubID int64) {
+// sandbox, with the app's required and optional scopes, or of the optional ones
+// with those that are given.
+func (k *Kit) ConnectInSandbox(user string, hubID int64, optional ...string) {
 	k.T.Helper()
 	app := k.App("hbdev")
 	verifier := hubspot.NewVerifier()
@@ -312,6 +314,9 @@ func (k *Kit) ConnectInSandbox(user string, hubID int64) {
 	})
 	if err != nil {
 		k.T.Fatal(err)
+	}
+	if len(optional) > 0 {
+		link += "&_sandbox_optional=" + url.QueryEscape(strings.Join(optional, " "))
 	}
 	code := QueryOf(k.T, k.Approve(link, hubID), "code")
 	asked := time.Now()
