@@ -77,6 +77,9 @@ type Call struct {
 	informing sync.Mutex
 	waiting   bool
 
+	// reconnect is the link for scopes that HubSpot has missed.
+	reconnect string
+
 	// values are of headers that the answer gets.
 	values [2]string
 
@@ -114,6 +117,10 @@ func (c *Call) finish() {
 	c.endTry(nil)
 	if c.body != nil {
 		c.body.forget()
+	}
+	if c.reconnect != "" {
+		// The client has it. Whoever reads Caddy's access log could use it.
+		delete(c.answer.Header(), headerReconnect)
 	}
 	c.relay.Budget.give(c.holder(), c.taken)
 	c.count()

@@ -22,6 +22,7 @@ const (
 	headerMaxWait     = "X-Hubspot-Max-Wait"
 	headerPriority    = "X-Hubspot-Priority"
 	headerPortal      = "X-Hubspot-Portal"
+	headerReconnect   = "X-Hubspot-Reconnect"
 	headerProxyStatus = "Proxy-Status"
 	// headerCorrelationID is HubSpot's name for a request.
 	headerCorrelationID = "X-Hubspot-Correlation-Id"
@@ -144,7 +145,7 @@ func speaksHTTP2(conn net.Conn) bool {
 // of HubSpot's origin, not of ours.
 func staysThere(name string) bool {
 	switch name {
-	case "Set-Cookie", "Set-Cookie2", headerPortal, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security":
+	case "Set-Cookie", "Set-Cookie2", headerPortal, headerReconnect, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security":
 		return true
 	}
 	return strings.HasPrefix(name, "Access-Control-")
@@ -221,6 +222,9 @@ func (c *Call) describe(header http.Header) {
 	if c.token.HubID != 0 {
 		c.values[0] = strconv.FormatInt(c.token.HubID, 10)
 		header[headerPortal] = c.values[0:1:1]
+	}
+	if c.reconnect != "" {
+		header[headerReconnect] = []string{c.reconnect}
 	}
 	c.values[1] = receivedStatus(c.received, c.tries)
 	if others := header[headerProxyStatus]; len(others) > 0 {

@@ -25,6 +25,9 @@ func (roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res.Request = r
 	c.received = res.StatusCode
+	if res.StatusCode == http.StatusForbidden {
+		c.offerScopes(res)
+	}
 	c.guard.watch(res)
 	if c.enveloped {
 		return c.guard.envelop(res), nil
