@@ -2,6 +2,7 @@ package settings
 
 import (
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,7 +14,28 @@ import (
 // Expand expands the placeholders of a value. One that is unknown or empty is
 // an error, which does not hold what others stand for.
 func Expand(value string) (string, error) {
-	return caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	text, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err == nil {
+		return text, nil
+	}
+	// To Caddy, a file that cannot be read is an empty one.
+	if file, ok := filePlaceholder(value); ok {
+		if _, unreadable := os.ReadFile(file); unreadable != nil {
+			return "", unreadable
+		}
+	}
+	return "", err
+}
+
+// filePlaceholder returns the name of the file that a value stands for, if it
+// is nothing but the placeholder of one.
+func filePlaceholder(value string) (file string, ok bool) {
+	file, ok = strings.CutPrefix(value, "{file.")
+	if !ok {
+		return "", false
+	}
+	file, ok = strings.CutSuffix(file, "}")
+	return file, ok && !strings.ContainsAny(file, "{}")
 }
 
 // NewExpander returns an expander of the placeholders that Caddy knows when a

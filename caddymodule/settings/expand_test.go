@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -44,6 +46,20 @@ func TestUserSource(t *testing.T) {
 	for _, wrong := range []string{"a\nb", strings.Repeat("a", 1025)} {
 		if _, err := settings.UserSource(wrong); err == nil {
 			t.Errorf("%.5q was accepted", wrong)
+		}
+	}
+}
+
+// A file that cannot be read is not called an empty one.
+func TestExpandNamesWhatIsWrongWithAFile(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{filepath.Join(dir, "missing"): "no such file", dir: "is a directory", empty: "is empty"} {
+		if _, err := settings.Expand("{file." + file + "}"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", file, err, want)
 		}
 	}
 }
