@@ -90,6 +90,8 @@ func (c Config) checkAddress() error {
 		return errors.New("address is not a URL of Vault; want one such as https://vault.example.com:8200")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("address must have no user, query or fragment")
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v1"):
+		return errors.New("address must not end in /v1: that is added to it")
 	case u.Scheme == "http" && c.TLS != TLS{}:
 		return errors.New("address is plain http; ca, client_cert, client_key and server_name need https")
 	}

@@ -33,6 +33,7 @@ func TestWrongSettings(t *testing.T) {
 		{"other scheme", func(c *config) { c.Address = "ftp://vault:8200" }, "address is not a URL"},
 		{"no host", func(c *config) { c.Address = "https://" }, "address is not a URL"},
 		{"user in address", func(c *config) { c.Address = "https://u:planted-secret@vault" }, "user, query or fragment"},
+		{"version in address", func(c *config) { c.Address = "https://vault:8200/v1/" }, "must not end in /v1"},
 		{"query in address", func(c *config) { c.Address = "https://vault?a=b" }, "user, query or fragment"},
 		{"dots in mount", func(c *config) { c.Mount = "../sys" }, "mount must be"},
 		{"dots in path", func(c *config) { c.Path = "a/../b" }, "path must be"},

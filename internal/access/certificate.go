@@ -113,6 +113,9 @@ func checkURIGlob(pattern string) error {
 	if scheme != strings.ToLower(scheme) {
 		return errors.New("the scheme of a URI is compared in lower case")
 	}
+	if _, err := url.Parse(strings.ReplaceAll(pattern, "*", "x")); err != nil {
+		return errors.New("it is not a URI")
+	}
 	uri := new(url.URL)
 	rest, hierarchical := strings.CutPrefix(rest, "//")
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {

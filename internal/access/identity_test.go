@@ -57,6 +57,7 @@ func TestIdentitiesRefused(t *testing.T) {
 		{"dot segments in a URI", bySAN("spiffe://prod/ns/../*"), "can never match: URIs with the segments"},
 		{"encoded dot segments in a URI", bySAN("spiffe://prod/%2e%2E/*"), "can never match: URIs with the segments"},
 		{"empty segment in a URI", bySAN("spiffe://prod//ns/*"), "can never match: URIs with the segments"},
+		{"no URI", bySAN("spiffe://[x"), "can never match: it is not a URI"},
 		{"slash at the end of a URI", bySAN("spiffe://prod/ns/"), "can never match: URIs with the segments"},
 		{"encoded slash in a URI", bySAN("spiffe://prod/a%2fb"), "can never match: URIs with the segments"},
 		{"two @ in an e-mail address", bySAN("*@*@example.com"), "an e-mail address has one @"},
