@@ -53,10 +53,10 @@ func TestQuotaHeadersAreChecked(t *testing.T) {
 
 func TestQuotaIsKept(t *testing.T) {
 	t.Parallel()
-	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(5, 2*time.Second)})
+	h := startSandboxed(t, sidecartest.Config{Apps: quotaOf(5, 6*time.Second)})
 	asked := func() int64 { return h.Sandbox.Stats().Portals[0].Requests }
 	for range 5 {
-		if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > time.Second {
+		if got, _, took := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", "0"); got.StatusCode != 200 {
 			t.Fatalf("below the quota: %s after %v", got.Status, took)
 		}
 	}
@@ -68,10 +68,10 @@ func TestQuotaIsKept(t *testing.T) {
 	for _, wait := range []string{"0", "100ms"} {
 		got, _, took := h.call("GET", contacts, "", "X-HubSpot-Max-Wait", wait)
 		e := wantOwnError(t, got, 429, "rate_limited")
-		if e.PolicyName != "TEN_SECONDLY_ROLLING" || !strings.Contains(e.Message, "ten_secondly_rolling") || took > 500*time.Millisecond {
+		if e.PolicyName != "TEN_SECONDLY_ROLLING" || !strings.Contains(e.Message, "ten_secondly_rolling") || took > 3*time.Second {
 			t.Errorf("refused after %v: %s", took, got.Text)
 		}
-		if after, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || after < 1 || after > 3 {
+		if after, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || after < 1 || after > 7 {
 			t.Errorf("Retry-After %q", got.Header.Get("Retry-After"))
 		}
 	}
@@ -84,7 +84,7 @@ func TestQuotaIsKept(t *testing.T) {
 	}
 	// Whoever has time is served.
 	got, _, took := h.call("GET", contacts, "")
-	if got.StatusCode != 200 || took < 500*time.Millisecond || took > 3*time.Second {
+	if got.StatusCode != 200 || took < 500*time.Millisecond {
 		t.Errorf("with patience: %s after %v", got.Status, took)
 	}
 	if s := h.Sandbox.Stats(); s.BeyondQuota != 0 {
@@ -112,7 +112,7 @@ func TestQuotaOfClientsThatGiveUp(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > 2*time.Second {
+	if got, _, took := h.call("GET", contacts, ""); got.StatusCode != 200 || took > 4*time.Second {
 		t.Errorf("behind clients that gave up: %s after %v", got.Status, took)
 	}
 	if n := h.Sandbox.Stats().Portals[0].Requests; n != 2 {
@@ -130,7 +130,7 @@ func TestDailyLimitIsRemembered(t *testing.T) {
 	}
 	got, _, took := h.call("GET", contacts, "")
 	e := wantOwnError(t, got, 429, "rate_limited")
-	if e.PolicyName != "DAILY" || took > time.Second {
+	if e.PolicyName != "DAILY" || took > 5*time.Second {
 		t.Errorf("after %v: %s", took, got.Text)
 	}
 	// Whether it is still so is found out once a minute, as a single wrong
