@@ -18,7 +18,7 @@ var roots = map[string]bool{
 	"emailassets": true, "engagements": true, "events": true, "extensions": true, "feature-flags": true,
 	"filemanager": true, "files": true, "form-integrations": true, "forms": true, "hubdb": true,
 	"integrations": true, "integrators": true, "layout-templates": true, "limits": true, "localdevauth": true,
-	"marketing": true, "meta": true, "oauth": true, "owners": true, "properties": true, "reports": true,
+	"marketing": true, "media-bridge": true, "meta": true, "oauth": true, "owners": true, "properties": true, "reports": true,
 	"scheduler": true, "settings": true, "social": true, "submissions": true, "tax-rates": true, "templates": true,
 	"tickets": true, "timeline": true, "uploads": true, "url-mappings": true, "usage": true, "users": true,
 	"visitor-identification": true, "webhooks": true, "webhooks-journal": true, "workflows": true,
