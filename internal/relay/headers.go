@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,7 +146,8 @@ func speaksHTTP2(conn net.Conn) bool {
 // of HubSpot's origin, not of ours.
 func staysThere(name string) bool {
 	switch name {
-	case "Set-Cookie", "Set-Cookie2", headerPortal, headerReconnect, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security":
+	case "Set-Cookie", "Set-Cookie2", headerPortal, headerReconnect, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security",
+		"Accept-Ch", "Expect-Ct", "Nel", "Origin-Agent-Cluster", "Public-Key-Pins", "Report-To", "Reporting-Endpoints":
 		return true
 	}
 	return strings.HasPrefix(name, "Access-Control-")
@@ -202,10 +204,44 @@ func (r *Relay) addVary(header http.Header) {
 // relocate puts a relative Location below the path prefix that names the user.
 func (c *Call) relocate(header http.Header) {
 	values := header["Location"]
-	if c.prefix == "" || len(values) != 1 || !strings.HasPrefix(values[0], "/") || strings.HasPrefix(values[0], "//") {
+	if c.prefix == "" || len(values) != 1 || strings.HasPrefix(values[0], "//") {
 		return
 	}
-	header["Location"] = []string{c.outerPrefix() + c.prefix + values[0]}
+	location := values[0]
+	if climbs(location) {
+		location = c.resolve(location)
+	}
+	if strings.HasPrefix(location, "/") {
+		header["Location"] = []string{c.outerPrefix() + c.prefix + location}
+	}
+}
+
+// climbs reports whether the path of a reference has the segment .. in a
+// spelling that clients know.
+func climbs(reference string) bool {
+	path, _, _ := strings.Cut(reference, "?")
+	path, _, _ = strings.Cut(path, "#")
+	return slices.Contains(strings.Split(dots.Replace(path), "/"), "..")
+}
+
+var dots = strings.NewReplacer("%2e", ".", "%2E", ".")
+
+// resolve takes the dot segments out of a relative reference, which would lead
+// out of the prefix. Others are as they were.
+func (c *Call) resolve(reference string) string {
+	rest := strings.IndexAny(reference, "?#")
+	if rest < 0 {
+		rest = len(reference)
+	}
+	base, err := url.Parse(c.target.path)
+	if err != nil {
+		base = &url.URL{Path: "/"}
+	}
+	path, err := url.Parse(dots.Replace(reference[:rest]))
+	if err != nil || path.Scheme != "" || path.Host != "" {
+		return reference
+	}
+	return base.ResolveReference(path).EscapedPath() + reference[rest:]
 }
 
 // outerPrefix is what handlers in front have taken off the path.

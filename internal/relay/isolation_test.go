@@ -64,6 +64,7 @@ func TestOwnErrorsAreNotKept(t *testing.T) {
 var aboutHubSpotsOrigin = []string{
 	"Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true", "access-control-expose-headers: x", "Access-Control-Max-Age: 9",
 	"Clear-Site-Data: *", "Service-Worker-Allowed: /", "Strict-Transport-Security: max-age=31536000", "Set-Cookie: a=b", "Alt-Svc: h3",
+	"NEL: {}", "Report-To: {}", "Reporting-Endpoints: a=\"https://x\"", "Expect-CT: max-age=1", "Accept-CH: DPR", "Origin-Agent-Cluster: ?1", "Public-Key-Pins: a",
 }
 
 func TestHeadersAboutHubSpotsOriginStayThere(t *testing.T) {

@@ -217,7 +217,7 @@ func returnedChanges() []change {
 		{"Set-Cookie stays here", without(names("set-cookie"))},
 		// They speak of HubSpot's origin, and are wrong for ours.
 		{"headers about HubSpot's origin stay here", without(func(name string) bool {
-			return strings.HasPrefix(name, "access-control-") || name == "strict-transport-security" || name == "clear-site-data" || name == "service-worker-allowed"
+			return strings.HasPrefix(name, "access-control-") || name == "strict-transport-security" || name == "clear-site-data" || name == "service-worker-allowed" || name == "nel"
 		})},
 		// Another user or caller gets another answer from the same URL.
 		{"Vary says what the answer depends on", func(c *comparison) bool {
