@@ -66,3 +66,10 @@ func isIgnorable(r rune) bool {
 // (Unicode SpecialCasing.txt) and that NFKC leaves alone: a server that
 // compares in upper case takes /acceß for /access.
 var sharpS = strings.NewReplacer("ß", "ss", "ẞ", "ss")
+
+// dashes makes hyphens of what servers take for one when they turn text into a
+// character set that has no other: Windows' best fit does so.
+var dashes = strings.NewReplacer("\u00ad", "-", "\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", "-", "\u2015", "-", "\u2212", "-")
+
+// softHyphen8859 is the soft hyphen in ISO 8859-1, where it is no UTF-8.
+const softHyphen8859 = "\xad"

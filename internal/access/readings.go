@@ -41,7 +41,8 @@ var (
 //   - take compatible characters for one another, such as fullwidth letters
 //     for plain ones (Unicode NFKC), or ß for ss,
 //   - trim white space, or a + for it, from the ends of segments,
-//   - pass over characters that are not seen, such as soft hyphens,
+//   - pass over characters that are not seen, such as soft hyphens, or take
+//     those and other dashes for a hyphen,
 //
 // and the result is what can be reached by any sequence of these. Not among
 // them is what plain paths have as well, the case, extensions such as .json,
@@ -190,8 +191,10 @@ func (r *reader) expand(f form) {
 	r.add(form{path: norm.NFKC.String(f.path), decoded: true})
 	r.add(form{path: sharpS.Replace(f.path), decoded: true})
 	r.add(form{path: dropIgnorable(f.path), decoded: true})
+	r.add(form{path: dashes.Replace(f.path), decoded: true})
 	if !utf8.ValidString(f.path) {
 		r.add(form{path: decodeOverlong(f.path), decoded: true})
 		r.add(form{path: strings.ToValidUTF8(f.path, ""), decoded: true})
+		r.add(form{path: strings.ReplaceAll(f.path, softHyphen8859, "-"), decoded: true})
 	}
 }
