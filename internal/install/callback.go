@@ -240,7 +240,7 @@ func (v *visit) misdirected(t target) (*reply, error) {
 func fromHubSpot(r *http.Request) bool {
 	query := r.URL.Query()
 	return r.Method == http.MethodGet && wantsPage(r) &&
-		(query.Has(paramCode) || query.Has(paramError)) && query.Has(paramState)
+		((query.Has(paramCode) || query.Has(paramError)) && query.Has(paramState) || query.Get(paramStep) == stepAuthorize)
 }
 
 // hubletHost matches the hosts of HubSpot's own user interface.

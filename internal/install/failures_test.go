@@ -256,6 +256,18 @@ func TestMisdirectedCallback(t *testing.T) {
 	if k.Skipped() != 1 || k.TokenCalls() != 0 {
 		t.Errorf("kept out of the access log %d times, HubSpot was asked %d times", k.Skipped(), k.TokenCalls())
 	}
+	for _, path := range []string{"/hbdev/connect", "/hubspot/hbdev/callback?step=authorize&returnUrl=https://app.hubspot.com/"} {
+		got = k.Do(http.MethodGet, path, nil, "Accept", browser)
+		if got.StatusCode != http.StatusNotFound || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %s: %s", path, got.Status, got.Text)
+		}
+	}
+	// What may be somebody else's is.
+	for _, path := range []string{"/connect", "/other/connect", "/x/hbdev/connect", "/hbdev/connect/x"} {
+		if got := k.Do(http.MethodGet, path, nil, "Accept", browser); got.StatusCode != installtest.Teapot {
+			t.Errorf("%s: %s", path, got.Status)
+		}
+	}
 	back := strings.Replace(k.Approve(k.InstallLink("hbdev", "acme", "&return_to=https://app.example.com/x"), sandbox.DemoHubID), "/api", "", 1)
 	got = k.Do(http.MethodGet, back, nil, "Accept", browser)
 	if want := "https://app.example.com/x?hubspot=failed&app=hbdev&reason=app_misconfigured"; got.Header.Get("Location") != want {

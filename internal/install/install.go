@@ -5,6 +5,7 @@
 package install
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -101,6 +102,12 @@ func (i *Installer) Handle(w http.ResponseWriter, r *http.Request) bool {
 	if t, ok := i.callbacks.findStripped(seen); ok && path.Endpoint == EndpointNone && fromHubSpot(r) {
 		i.config.SkipAccessLog(r)
 		v.serve(t.app, func() (*reply, error) { return v.misdirected(t) })
+		return true
+	}
+	if app := i.strippedConnect(seen); app != nil && path.Endpoint == EndpointNone && r.Method == http.MethodGet && wantsPage(r) {
+		v.serve(app, func() (*reply, error) {
+			return nil, refusedMisdirected.because(errors.New("the path is a part of that at which installs begin: the proxy in front has to pass the whole path"))
+		})
 		return true
 	}
 	return false

@@ -206,6 +206,18 @@ func (c callbacks) findStripped(seen *url.URL) (target, bool) {
 	return target{}, false
 }
 
+// strippedConnect returns the app at whose path an install was to begin that has
+// lost its beginning in the same way, or nil.
+func (i *Installer) strippedConnect(seen *url.URL) *hubapp.App {
+	for app := range i.callbacks.byApp {
+		own := "/" + app.Name + "/" + segmentConnect
+		if strings.HasSuffix(seen.Path, own) && strings.HasSuffix(i.config.Base.text+own, seen.Path) {
+			return app
+		}
+	}
+	return nil
+}
+
 // publicPath puts the prefix back that the server has stripped from a path, as
 // Caddy's handle_path does.
 func publicPath(r *http.Request, seen *url.URL, path string) string {

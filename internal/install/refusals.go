@@ -185,7 +185,7 @@ var (
 	refusedMisdirected = refusal{
 		outcome: "misdirected", reason: "app_misconfigured", kind: apierror.BadRequest, status: http.StatusNotFound, final: true,
 		title: "This site is not set up correctly",
-		text:  "HubSpot has sent you back to this site, but the address lost its beginning on the way here. Nothing has been connected. Operators: the proxy in front of this site has to pass the whole path of the app's redirect_uri.",
+		text:  "The address that you were sent to lost its beginning on the way here. Nothing has been connected. Operators: the proxy in front of this site has to pass whole paths, that of the app's redirect_uri among them.",
 	}
 	refusedPrograms = refusal{
 		outcome: "not_for_browsers", kind: apierror.CallerForbidden,
