@@ -1,6 +1,7 @@
 package hubspot
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"net/http"
@@ -59,7 +60,11 @@ type refusalBody struct {
 	Message       any `json:"message"`
 	Category      any `json:"category"`
 	CorrectHublet any `json:"correctHublet"`
-	CorrelationID any `json:"correlationId"`
+
+	// object is set for a JSON object with anything in it, whatever its words:
+	// HubSpot's token endpoint answers with nothing else. A gateway may, too;
+	// then many connections have the same trouble, which has an alarm.
+	object bool
 }
 
 func (b refusalBody) text() string {
@@ -71,7 +76,7 @@ func (b refusalBody) text() string {
 func (c *Client) refusal(op operation, re *oauth2.RetrieveError, sent []secret.Text) error {
 	var body refusalBody
 	// A body that is not JSON leaves all empty, and the HTTP status decides.
-	_ = json.Unmarshal(re.Body, &body)
+	body.object = json.Unmarshal(re.Body, &body) == nil && len(bytes.TrimSpace(re.Body)) > len("{}")
 	te := &TokenError{
 		HTTPStatus: re.Response.StatusCode,
 		Code:       word(body.Error, codeShape),
@@ -116,7 +121,7 @@ func (te *TokenError) judge(op operation, body refusalBody) {
 		te.Class = ClassBadCode
 	case op != opExchange && refusesGrant(te):
 		te.Class = ClassDeadGrant
-	case hasWords(te, body):
+	case body.object:
 		te.Class = ClassConnection
 	default:
 		te.inBetween()
@@ -127,19 +132,6 @@ func (te *TokenError) judge(op operation, body refusalBody) {
 func (te *TokenError) inBetween() {
 	te.Class, te.InBetween = ClassTransient, true
 	te.detail = "not an answer of HubSpot's token endpoint: something in between refuses, HubSpot's edge or an egress proxy"
-}
-
-// hasWords reports whether the body is one that HubSpot's token endpoint may
-// have written. A message and nothing else is what gateways answer too, but
-// not with 400, the status of HubSpot's refusals.
-func hasWords(te *TokenError, body refusalBody) bool {
-	switch {
-	case te.Code != "", te.Status != "", te.Category != "", body.Status == "error":
-		return true
-	case word(body.CorrelationID, anyTextShape) != "":
-		return true
-	}
-	return te.HTTPStatus == http.StatusBadRequest && body.text() != ""
 }
 
 // speaksOfMigration finds "Migration in progress and the portal is not
