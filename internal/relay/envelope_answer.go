@@ -43,6 +43,9 @@ func (g *guard) envelop(res *http.Response) *http.Response {
 		return &out
 	}
 	head, err := readHead(res.Body)
+	if err == nil {
+		head, err = readRune(head, res.Body)
+	}
 	if len(head) == 0 {
 		out.Body, out.ContentLength = unread(nil, res.Body, err), 0
 		return &out
@@ -77,6 +80,23 @@ func readHead(body io.Reader) ([]byte, error) {
 			return head[:n], err
 		}
 	}
+}
+
+// readRune reads on where the beginning of a body ends within what may be a
+// character, so that it can be told from what is none.
+func readRune(head []byte, body io.Reader) ([]byte, error) {
+	for len(wholeRunes(head)) < len(head) {
+		var next [1]byte
+		n, err := io.ReadFull(body, next[:])
+		head = append(head, next[:n]...)
+		if errors.Is(err, io.EOF) {
+			return head, nil
+		}
+		if err != nil {
+			return head, err
+		}
+	}
+	return head, nil
 }
 
 // encode makes JSON of a body, and returns what comes after it. A token in
@@ -125,7 +145,7 @@ func isText(mediaType string, parameters map[string]string, charset encoding.Enc
 	_, declared := parameters["charset"]
 	main, sub, _ := strings.Cut(mediaType, "/")
 	text := declared || main == "text" || sub == "xml" || strings.HasSuffix(sub, "+xml") || sub == "javascript" || mediaType == ""
-	return text && utf8.Valid(wholeRunes(head)) && bytes.IndexByte(head, 0) < 0
+	return text && utf8.Valid(head) && bytes.IndexByte(head, 0) < 0
 }
 
 // wholeRunes cuts off what may be the beginning of a character.

@@ -288,6 +288,10 @@ func TestEnvelopeContent(t *testing.T) {
 		{"image/svg+xml", "<a/>", `{"data":"\u003ca/\u003e"}`},
 		// A charset is decoded where it is declared, and JSON has it too.
 		{"text/plain; charset=iso-8859-1", "caf\xe9", `{"data":"café"}`},
+		{"text/plain", "caf\xe9", `{"data":"Y2Fm6Q==","encoding":"base64"}`},
+		{"text/plain; charset=us-ascii", "\xf0\x9f", `{"data":"8J8=","encoding":"base64"}`},
+		{"", "caf\xe9", `{"data":"Y2Fm6Q==","encoding":"base64"}`},
+		{"text/plain", "caf\xc3\xa9", `{"data":"café"}`},
 		{"text/plain; charset=windows-1252", "10 \x80", `{"data":"10 €"}`},
 		{"text/plain; charset=utf-16le", "h\x00\xe9\x00", `{"data":"hé"}`},
 		{"text/plain; charset=UTF-8", "é", `{"data":"é"}`},
