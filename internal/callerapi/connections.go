@@ -158,7 +158,7 @@ func (q *request) connection() (any, error) {
 func (q *request) show() (any, error) {
 	ctx := q.r.Context()
 	var summary connection.Summary
-	err := q.config.Desk.LookUp(q.app, q.caller, q.user, func() (err error) {
+	err := q.config.Desk.LookUp(ctx, q.app, q.caller, q.user, func() (err error) {
 		summary, err = q.app.Manager.Get(ctx, q.user)
 		return err
 	})
@@ -174,7 +174,7 @@ func (q *request) show() (any, error) {
 func (q *request) disconnect() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), disconnectTimeout)
 	defer cancel()
-	err := q.config.Desk.LookUp(q.app, q.caller, q.user, func() error { return q.app.Manager.Disconnect(ctx, q.user) })
+	err := q.config.Desk.LookUp(ctx, q.app, q.caller, q.user, func() error { return q.app.Manager.Disconnect(ctx, q.user) })
 	if err == nil {
 		q.note(ctx, "connection deleted")
 		return nil

@@ -171,7 +171,7 @@ func (c *Call) getToken(ctx context.Context) error {
 	wait := c.patience(ctx)
 	defer wait.end()
 	app := c.relay.App
-	return c.relay.Desk.LookUp(app, c.caller, c.user, func() (err error) {
+	return c.relay.Desk.LookUp(wait, app, c.caller, c.user, func() (err error) {
 		c.token, err = app.Manager.Token(wait, c.user)
 		return err
 	})
