@@ -10,10 +10,10 @@ import (
 // (https://developers.hubspot.com/docs/api-reference, and the APIs of before
 // that still answer).
 var roots = map[string]bool{
-	"account-info": true, "analytics": true, "audit-logs": true, "automation": true, "billing": true,
+	"account-info": true, "analytics": true, "app-webhooks": true, "audit-logs": true, "automation": true, "billing": true,
 	"broadcast": true, "business-units": true, "calling": true, "cms": true, "collector": true,
 	"communication-preferences": true, "companies": true, "contacts": true, "content": true, "contentaudit": true,
-	"conversations": true, "cosemail": true, "crm": true, "crm-associations": true, "crm-objects": true,
+	"conversations": true, "cosemail": true, "crm": true, "crm-associations": true, "crm-object-schemas": true, "crm-objects": true,
 	"crm-pipelines": true, "deals": true, "deployable-objects": true, "domains": true, "ecomm": true, "email": true,
 	"emailassets": true, "engagements": true, "events": true, "extensions": true, "feature-flags": true,
 	"filemanager": true, "files": true, "form-integrations": true, "forms": true, "hubdb": true,
