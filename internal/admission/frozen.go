@@ -24,7 +24,7 @@ func (d *Desk) CheckFrozen(ctx context.Context, c freeze.Call) error {
 	switch {
 	case err != nil:
 		return apierror.Wrap(apierror.StoreUnavailable,
-			"It is not known here yet what operators have frozen, and the connection store does not say. Try again soon.", err)
+			"The connection store does not answer, so that it is not known here yet what operators have frozen. Try again soon.", err)
 	case f == nil:
 		return nil
 	}
