@@ -7,6 +7,7 @@
 //	hubspot                        sidecar    the global option: apps, callers, store, audit log
 //	http.handlers.hubspot_proxy    proxy      calls to HubSpot's API for a user
 //	http.handlers.hubspot_auth     auth       installs, connections, user tokens
+//	http.handlers.hubspot_health   health     liveness and readiness for probes
 //	http.handlers.hubspot_sandbox  sandbox    a made-up HubSpot to develop against
 //	hubspot.stores.vault           stores     connections in HashiCorp Vault or OpenBao
 //	hubspot.stores.caddy           stores     connections in Caddy's storage, encrypted
@@ -39,6 +40,7 @@ import (
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/admin"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/auth"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/command"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/health"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/proxy"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sandbox"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"

@@ -127,7 +127,7 @@ func live(_ context.Context, r *http.Request) (int, any, error) {
 	if err := wantMethod(r, http.MethodGet); err != nil {
 		return 0, nil, err
 	}
-	return http.StatusOK, map[string]string{"status": "ok"}, nil
+	return http.StatusOK, adminapi.Alive(), nil
 }
 
 func ready(ctx context.Context, r *http.Request) (int, any, error) {
@@ -138,11 +138,8 @@ func ready(ctx context.Context, r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer := adminapi.Readiness{Reasons: s.NotReady(ctx), Warnings: s.Warnings()}
-	if answer.Ready = len(answer.Reasons) == 0; answer.Ready {
-		return http.StatusOK, answer, nil
-	}
-	return http.StatusServiceUnavailable, answer, nil
+	answer := s.Readiness(ctx)
+	return answer.StatusCode(), answer, nil
 }
 
 func status(ctx context.Context, r *http.Request) (int, any, error) {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 )
 
@@ -40,10 +42,20 @@ func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
 	return status
 }
 
-// NotReady returns the reasons for which the service is degraded: connections
+// Readiness says whether everybody can be served. While the process is exiting
+// the answer is no.
+func (s *Sidecar) Readiness(ctx context.Context) adminapi.Readiness {
+	if caddy.Exiting() {
+		return adminapi.Stopping()
+	}
+	reasons := s.notReady(ctx)
+	return adminapi.Readiness{Ready: len(reasons) == 0, Reasons: reasons, Warnings: s.warnings()}
+}
+
+// notReady returns the reasons for which the service is degraded: connections
 // that are not in memory cannot be served, new tokens are only there, or calls
 // go on without being written down.
-func (s *Sidecar) NotReady(ctx context.Context) []string {
+func (s *Sidecar) notReady(ctx context.Context) []string {
 	g := s.live.current.Load()
 	var reasons []string
 	if err := g.store.probe(ctx); err != nil {
@@ -60,8 +72,8 @@ func (s *Sidecar) NotReady(ctx context.Context) []string {
 	return reasons
 }
 
-// Warnings are what an operator has to look at although everything is served.
-func (s *Sidecar) Warnings() []string {
+// warnings are what an operator has to look at although everything is served.
+func (s *Sidecar) warnings() []string {
 	if err := s.settingsProblem(); err != nil {
 		return []string{fmt.Sprintf("settings: changed files are not used: %v", err)}
 	}

@@ -4,6 +4,7 @@
 package adminapi
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -39,12 +40,31 @@ func ConnectionPath(app, user string) string {
 // TagPath is where an app's tag of a user is asked for.
 func TagPath(app string) string { return Tags + "/" + url.PathEscape(app) }
 
+// Liveness is the answer of [Live].
+type Liveness struct {
+	Status string `json:"status"`
+}
+
+// Alive says that the process serves.
+func Alive() Liveness { return Liveness{Status: "ok"} }
+
 // Readiness is the answer of [Ready].
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
 	// Warnings are of what an operator has to look at while all is served.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Stopping says that no new work should come, because the end is near.
+func Stopping() Readiness { return Readiness{Reasons: []string{"stopping"}} }
+
+// StatusCode is the HTTP status of the answer.
+func (r Readiness) StatusCode() int {
+	if r.Ready {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
 }
 
 // Status is the answer of [StatusPath]. It names no user.

@@ -54,7 +54,7 @@ func eachFile(t *testing.T, mode parser.Mode, visit func(path string, file *ast.
 // other; what they share is in sidecar, settings and pool.
 var modules = map[string]bool{
 	"caddymodule/admin": true, "caddymodule/auth": true, "caddymodule/command": true,
-	"caddymodule/proxy": true, "caddymodule/sandbox": true, "caddymodule/stores": true,
+	"caddymodule/health": true, "caddymodule/proxy": true, "caddymodule/sandbox": true, "caddymodule/stores": true,
 }
 
 // withoutCaddy are the files below caddymodule that import neither Caddy nor
@@ -69,7 +69,6 @@ var withoutCaddy = map[string]string{
 	"caddymodule/proxy/accesslog.go":  "what a call adds to Caddy's access log, in zap's form",
 	"caddymodule/sidecar/caller.go":   "a setting of the module",
 	"caddymodule/sidecar/follow.go":   "a method of the module",
-	"caddymodule/sidecar/status.go":   "a method of the module",
 }
 
 // Imports go one way: cmd to caddymodule, and from there to vaultstore and to
