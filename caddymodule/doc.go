@@ -30,6 +30,7 @@
 //	connection   a user's tokens, and their refresh among many sidecars
 //	quota        HubSpot's limits, kept
 //	hubspot      HubSpot's protocol, and all that is known of its API
+//	sunset       endpoints that HubSpot ends, and who calls them
 //	freeze       what operators have frozen
 //	audit        the audit log; metrics: the metrics; adminapi: the admin API's answers
 //	sealedstore  connections in files, encrypted; vaultstore, beside internal: in Vault

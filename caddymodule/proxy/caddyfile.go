@@ -29,6 +29,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    open
 //	    max_wait <duration>
 //	    one_host
+//	    deprecation_headers
 //
 //	    transport http {
 //	        <settings of the transport http>
@@ -50,10 +51,11 @@ func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			return nil
 		}),
-		"open":      settings.Flag(&p.Open),
-		"max_wait":  settings.Duration(&p.MaxWait),
-		"one_host":  settings.Flag(&p.OneHost),
-		"transport": {Parse: p.parseTransport},
+		"open":                settings.Flag(&p.Open),
+		"max_wait":            settings.Duration(&p.MaxWait),
+		"one_host":            settings.Flag(&p.OneHost),
+		"deprecation_headers": settings.Flag(&p.DeprecationHeaders),
+		"transport":           {Parse: p.parseTransport},
 	}
 	addRefused(known)
 	return settings.Block(d, "hubspot_proxy", known)

@@ -24,7 +24,7 @@ func TestWrongProxySettings(t *testing.T) {
 		{"no app", "hubspot_proxy", 0, "name the HubSpot app"},
 		{"matcher and no app", "hubspot_proxy /crm/*", 0, "name the HubSpot app"},
 		{"two apps", "hubspot_proxy hbdev hbprod", 0, `"hbprod" is too much`},
-		{"unknown subdirective", in("userr acme"), 1, `unknown setting "userr"; there are: max_wait, one_host, open`},
+		{"unknown subdirective", in("userr acme"), 1, `unknown setting "userr"; there are: deprecation_headers, max_wait, one_host, open`},
 		{"open with a value", in("open yes"), 1, "open: takes no value"},
 		{"open twice", in("open", "open"), 2, "open is given twice"},
 		{"user twice", in("user a", "user b"), 2, "user is given twice"},

@@ -74,6 +74,13 @@ type Proxy struct {
 	// api-eu1.hubapi.com, and the host is remembered for the user.
 	OneHost bool `json:"one_host,omitempty"`
 
+	// Say in answers when HubSpot ends the endpoint that was called, if that is
+	// less than a year ahead or past: `Deprecation` (RFC 9745) with the day,
+	// `Sunset` (RFC 8594) where calls will fail, and a `Link` to HubSpot's page.
+	// Headers that HubSpot sends itself stay. Such calls are counted and shown
+	// by `caddy hubspot status` without this, too.
+	DeprecationHeaders bool `json:"deprecation_headers,omitempty"`
+
 	// The settings of Caddy's HTTP transport, which makes the connections to
 	// HubSpot. `compression`, `proxy_protocol`, the versions `3` and `h2c`, and
 	// the TLS settings `insecure_skip_verify`, `server_name` and `except_ports`
@@ -120,7 +127,8 @@ func (p *Proxy) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 	config := relay.Config{
 		Metrics: hub.Metrics(), Audit: hub.Audit(), Budget: hub.Budget(), Logger: ctx.Slogger(),
 		User: user, Open: p.Open, OwnName: new(siteNames).has, MaxWait: time.Duration(p.MaxWait), OneHost: p.OneHost,
-		Transport: p.transport.Transport, Foreign: isHandlerError,
+		DeprecationHeaders: p.DeprecationHeaders,
+		Transport:          p.transport.Transport, Foreign: isHandlerError,
 	}
 	p.relay, err = sidecar.Follow(hub, func(g *sidecar.Generation) (*relay.Relay, error) {
 		made, err := newRelay(config, p.App, g)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -21,6 +22,7 @@ func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
 		Callers:   slices.AppendSeq([]string{}, maps.Keys(s.Callers)),
 		Freezes:   g.freezeStatus(),
 		Audit:     s.auditStatus(),
+		Endings:   s.endings(time.Now()),
 	}
 	slices.Sort(status.Callers)
 	if err := s.settingsProblem(); err != nil {
@@ -78,6 +80,18 @@ func (s *Sidecar) warnings() []string {
 		return []string{fmt.Sprintf("settings: changed files are not used: %v", err)}
 	}
 	return nil
+}
+
+// endings are the calls to what HubSpot ends.
+func (s *Sidecar) endings(now time.Time) []adminapi.Ending {
+	var endings []adminapi.Ending
+	for _, u := range s.metrics.Endings.Uses() {
+		endings = append(endings, adminapi.Ending{
+			App: u.App, Caller: u.Caller, Family: u.Family, What: u.What, Ends: u.Published, DaysLeft: u.DaysLeft(now),
+			Effect: u.Effect, Instead: u.Instead, Source: u.Source, Calls: u.Calls, LastCall: u.Last.UTC(),
+		})
+	}
+	return endings
 }
 
 func (g *Generation) freezeStatus() adminapi.FreezeStatus {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sunset"
 )
 
 // Paths of the endpoints. Connections and Tags have more behind them: an app,
@@ -76,6 +77,9 @@ type Status struct {
 	Freezes   FreezeStatus   `json:"freezes"`
 	// Audit is nil without an audit log.
 	Audit *AuditStatus `json:"audit,omitempty"`
+	// Endings are calls to endpoints that HubSpot ends within a year or has
+	// ended, since the process began; the nearest end first.
+	Endings []Ending `json:"endings,omitempty"`
 	// Settings is nil if all files that settings are read from are in use as
 	// they are.
 	Settings *SettingsStatus `json:"settings,omitempty"`
@@ -116,6 +120,26 @@ type AppStatus struct {
 // AlarmSince says since when an alarm lasts.
 type AlarmSince struct {
 	Since time.Time `json:"since"`
+}
+
+// Ending says who calls what although HubSpot ends it.
+type Ending struct {
+	App string `json:"app"`
+	// Caller is empty for calls without a key.
+	Caller string `json:"caller"`
+	// Family is a pattern of paths, and What names it in words.
+	Family string `json:"family"`
+	What   string `json:"what"`
+	// Ends is a day, or a month where HubSpot names no day.
+	Ends     string `json:"ends"`
+	DaysLeft int    `json:"daysLeft"`
+	// Effect is error, partial or unsupported.
+	Effect sunset.Effect `json:"effect"`
+	// Instead is what HubSpot offers, Source its page.
+	Instead  string    `json:"instead,omitempty"`
+	Source   string    `json:"source"`
+	Calls    uint64    `json:"calls"`
+	LastCall time.Time `json:"lastCall"`
 }
 
 // FreezeStatus is about what is frozen.

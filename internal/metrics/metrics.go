@@ -11,11 +11,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sunset"
 )
 
 // Metrics are the collectors of a process. Make them once with [New]; what is
 // not registered counts all the same. They are safe for concurrent use.
 type Metrics struct {
+	// Endings counts who calls endpoints that HubSpot ends.
+	Endings *sunset.Watch
+
 	requests         *prometheus.CounterVec
 	overhead         *prometheus.HistogramVec
 	connectionEvents *prometheus.CounterVec
@@ -32,6 +36,7 @@ type Metrics struct {
 	headroom         *headrooms
 	freezes          *freezeCounts
 	auditLost        *prometheus.CounterVec
+	endings          *endingCounts
 }
 
 // Where an answer comes from, in the metric of requests.
@@ -55,7 +60,16 @@ func New() *Metrics {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
+	endings := new(sunset.Watch)
 	return &Metrics{
+		Endings: endings,
+		endings: &endingCounts{
+			watch: endings,
+			calls: desc("ending_calls_total", "Calls to endpoints that HubSpot ends within a year or has ended, by their family.",
+				"app", "caller", "family"),
+			days: desc("ending_days_left", "Days until HubSpot ends a family of endpoints that is in use; below zero after its end.",
+				"app", "family"),
+		},
 		requests: counter("requests_total", "Requests to the proxy, by who answered (hubspot or sidecar) and the class of the status.",
 			"app", "caller", "source", "code"),
 		overhead: histogram("overhead_seconds", "Time that the sidecar added to a request: all of it but waiting for HubSpot.",
@@ -102,7 +116,7 @@ func (m *Metrics) Register(registry prometheus.Registerer) error {
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost, m.dryRunRefusals,
-		m.tokensRemoved,
+		m.tokensRemoved, m.endings,
 	} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("registering metrics: %w", err)

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sunset"
 )
 
 // collected is what a registry shows to Prometheus.
@@ -37,6 +39,7 @@ func TestMetricsOfEvents(t *testing.T) {
 	} {
 		m.Event(e)
 	}
+	m.Endings.Called("a", "crm-sync", sunset.Find("/owners/v2/owners"), time.Now(), slog.New(slog.DiscardHandler))
 	m.Request("a", "crm-sync", SourceHubSpot, 204, time.Millisecond)
 	m.Request("a", "crm-sync", SourceSidecar, 999, time.Millisecond)
 	registry := prometheus.NewPedanticRegistry()
@@ -44,12 +47,16 @@ func TestMetricsOfEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := collected(registry)
+	if !strings.Contains(text, `caddy_hubspot_ending_days_left{app="a",family="/owners/v2/*"} -`) {
+		t.Error("metrics lack an end that is past")
+	}
 	for _, want := range []string{
 		`caddy_hubspot_app_alarm{app="a",reason="app_misconfigured"} 1`,
 		`caddy_hubspot_app_alarm{app="a",reason="dead_grants"} 0`,
 		`caddy_hubspot_connection_events_total{app="a",event="connected"} 1`,
 		`caddy_hubspot_requests_total{app="a",caller="crm-sync",code="2xx",source="hubspot"} 1`,
 		`caddy_hubspot_requests_total{app="a",caller="crm-sync",code="other",source="sidecar"} 1`,
+		`caddy_hubspot_ending_calls_total{app="a",caller="crm-sync",family="/owners/v2/*"} 1`,
 		`caddy_hubspot_token_refreshes_total{app="a",result="failed"} 2`,
 		`caddy_hubspot_token_refreshes_total{app="a",result="ok"} 2`,
 	} {

@@ -177,6 +177,7 @@ func receive(res *http.Response) error {
 	}
 	c.relocate(out)
 	c.relay.addVary(out)
+	c.noteEnding(out)
 	res.Header = nil
 	if contentType := out["Content-Type"]; len(contentType) > 0 && strings.HasPrefix(contentType[0], "text/event-stream") {
 		// The proxy does not hold back event streams, if it is told of them.

@@ -14,6 +14,7 @@
 //	headers.go     what goes up and what comes down       guard.go, mask.go
 //	answer.go      the writer of the answer
 //	refuse.go      errors of our own
+//	endings.go     endpoints that HubSpot ends
 //	record.go      metrics, log lines and the audit log
 package relay
 
@@ -59,6 +60,8 @@ type Config struct {
 	// OneHost keeps calls from going to the API of the data centre that
 	// HubSpot says an account is in (api-eu1.hubapi.com).
 	OneHost bool
+	// DeprecationHeaders has answers say when HubSpot ends their endpoint.
+	DeprecationHeaders bool
 	// Audit is nil for none.
 	Audit *audit.Log
 	// Budget bounds what all envelopes and kept bodies take; nil is one of
