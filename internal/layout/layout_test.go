@@ -113,7 +113,11 @@ func isTest(file string) bool {
 
 // isTestKit reports whether a package is for tests only.
 func isTestKit(folder string) bool {
-	return folder == "internal/sidecartest" || folder == "internal/installtest" || folder == "caddymodule/caddytest"
+	switch folder {
+	case "internal/sidecartest", "internal/installtest", "internal/webhookqueue/queuetest", "caddymodule/caddytest":
+		return true
+	}
+	return false
 }
 
 // refused says why a file must not import a package. Tests may bring along a
