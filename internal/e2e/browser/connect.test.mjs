@@ -10,7 +10,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { acmePortal, Quickstart } from '../quickstart.mjs';
+import { acmePortal, Example } from '../example.mjs';
 
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
@@ -24,7 +24,7 @@ let page;
 let complaints;
 
 before(async () => {
-  quickstart = await Quickstart.start();
+  quickstart = await Example.start('quickstart');
   profile = await mkdtemp(join(tmpdir(), 'caddy-hubspot-browser-'));
   browser = await chromium.launchPersistentContext(profile, {
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',

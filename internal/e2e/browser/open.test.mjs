@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
 
-import { acmePortal, onFreePorts } from '../quickstart.mjs';
+import { acmePortal, onFreePorts } from '../example.mjs';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
 const flags = [

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 
-import { acmePortal, limitedPortal, Quickstart } from '../quickstart.mjs';
+import { acmePortal, Example, limitedPortal } from '../example.mjs';
 
 const server = fileURLToPath(import.meta.resolve('@hubspot/mcp-server'));
 const timeout = 120_000;
@@ -18,7 +18,7 @@ let quickstart;
 const clients = [];
 
 before(async () => {
-  quickstart = await Quickstart.start();
+  quickstart = await Example.start('quickstart');
   await quickstart.connect('acme', acmePortal);
   await quickstart.connect('globex/eu', limitedPortal);
 });

@@ -7,12 +7,12 @@ import { after, afterEach, before, describe, test } from 'node:test';
 
 import { Client } from '@hubspot/api-client';
 
-import { acmePortal, limitedPortal, Quickstart } from '../quickstart.mjs';
+import { acmePortal, Example, limitedPortal } from '../example.mjs';
 
 let quickstart;
 
 before(async () => {
-  quickstart = await Quickstart.start();
+  quickstart = await Example.start('quickstart');
   await quickstart.connect('acme', acmePortal);
   await quickstart.connect('globex/eu', limitedPortal);
 });

@@ -1,9 +1,9 @@
-// Runs examples/quickstart for a test: a copy of the folder, on free ports,
-// with the caddy binary that CADDY names (./caddy of the checkout if unset).
+// Runs an example for a test: a copy of its folder, on free ports, with the
+// caddy binary that CADDY names (./caddy of the checkout if unset).
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -19,32 +19,34 @@ const stopTimeout = 60_000;
 export const acmePortal = 62515001;
 export const limitedPortal = 145700002;
 
-export class Quickstart {
+export class Example {
   #process;
   #log = '';
+  #envFile;
 
-  static async start() {
-    const q = new Quickstart();
-    const env = await readFile(join(checkout, 'examples/quickstart/quickstart.env'), 'utf8');
-    q.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
-    q.folder = await mkdtemp(join(tmpdir(), 'caddy-hubspot-e2e-'));
-    await cp(join(checkout, 'examples/quickstart'), q.folder, {
-      recursive: true,
-      filter: (path) => path !== join(checkout, 'examples/quickstart/data'),
+  // start runs examples/<name>. What else listens beside Caddy, as the program
+  // that an example is about, has the port in APP_PORT.
+  static async start(name) {
+    const example = new Example();
+    const source = join(checkout, 'examples', name);
+    example.folder = await mkdtemp(join(tmpdir(), 'caddy-hubspot-e2e-'));
+    await cp(source, example.folder, { recursive: true, filter: (path) => path !== join(source, 'data') });
+    example.#envFile = (await readdir(source)).find((file) => file.endsWith('.env'));
+    const env = await readFile(join(source, example.#envFile), 'utf8');
+    example.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
+    await onFreePorts(4, ([sidecar, sandbox, admin, app]) => {
+      example.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}`, APP_PORT: `${app}` };
+      example.url = `http://localhost:${sidecar}`;
+      example.sandboxURL = `http://localhost:${sandbox}`;
+      return example.resume();
     });
-    await onFreePorts(3, ([sidecar, sandbox, admin]) => {
-      q.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}` };
-      q.url = `http://localhost:${sidecar}`;
-      q.sandboxURL = `http://localhost:${sandbox}`;
-      return q.resume();
-    });
-    return q;
+    return example;
   }
 
   // resume starts the process again after pause.
   async resume() {
     const caddy = resolve(checkout, process.env.CADDY || 'caddy');
-    this.#process = spawn(caddy, ['run', '--config', 'Caddyfile', '--envfile', 'quickstart.env'], {
+    this.#process = spawn(caddy, ['run', '--config', 'Caddyfile', '--envfile', this.#envFile], {
       cwd: this.folder,
       env: { ...process.env, ...this.ports, XDG_DATA_HOME: this.folder, XDG_CONFIG_HOME: this.folder },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -63,7 +65,7 @@ export class Quickstart {
         if (this.#process.exitCode !== null) throw new Error(`caddy ended with ${this.#process.exitCode}:\n${this.#log}`);
         if (Date.now() > deadline) throw new Error(`nothing answers at ${url}:\n${this.#log}`);
         const response = await fetch(url).catch(() => null);
-        if (response?.ok) break;
+        if (response) break;
         await delay(50);
       }
     }
