@@ -23,6 +23,9 @@ func TestAdminStatus(t *testing.T) {
 	if len(got.Apps) != 1 || got.Apps[0].Name != "hbdev" || got.Apps[0].RedirectURI != caddytest.RedirectURI || len(got.Apps[0].Alarms) != 0 {
 		t.Errorf("apps: %s", answer.Text)
 	}
+	if want := (adminapi.RefreshBudget{PerSecond: 10, Ceiling: 100}); got.Apps[0].RefreshBudget != want {
+		t.Errorf("refresh budget: %+v", got.Apps[0].RefreshBudget)
+	}
 	if len(got.Callers) != 1 || got.Callers[0] != "tester" {
 		t.Errorf("callers: %s", answer.Text)
 	}

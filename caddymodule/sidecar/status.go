@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 )
 
 // Status describes the running config.
@@ -32,14 +34,25 @@ func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
 		status.Store.Ready, status.Store.Problem = false, err.Error()
 	}
 	for _, a := range g.apps {
-		app := adminapi.AppStatus{Name: a.Name, RedirectURI: a.Settings.RedirectURI, PendingWrites: a.Manager.Pending()}
-		for reason, since := range a.Manager.Alarms() {
-			if app.Alarms == nil {
-				app.Alarms = make(map[string]adminapi.AlarmSince)
-			}
-			app.Alarms[string(reason)] = adminapi.AlarmSince{Since: since}
+		status.Apps = append(status.Apps, appStatus(a))
+	}
+	return status
+}
+
+func appStatus(a *hubapp.App) adminapi.AppStatus {
+	budget := a.Manager.RefreshBudget()
+	status := adminapi.AppStatus{
+		Name: a.Name, RedirectURI: a.Settings.RedirectURI, PendingWrites: a.Manager.Pending(),
+		RefreshBudget: adminapi.RefreshBudget{
+			PerSecond: math.Round(budget.PerSecond*100) / 100, Ceiling: budget.Ceiling,
+			Waiting: budget.Waiting, HeldUntil: budget.HeldUntil,
+		},
+	}
+	for reason, since := range a.Manager.Alarms() {
+		if status.Alarms == nil {
+			status.Alarms = make(map[string]adminapi.AlarmSince)
 		}
-		status.Apps = append(status.Apps, app)
+		status.Alarms[string(reason)] = adminapi.AlarmSince{Since: since}
 	}
 	return status
 }

@@ -113,8 +113,22 @@ type AppStatus struct {
 	RedirectURI string `json:"redirectUri"`
 	// PendingWrites are connections whose newest tokens are in memory only.
 	PendingWrites int `json:"pendingWrites"`
+	// RefreshBudget is what this process may ask of HubSpot's token endpoint.
+	RefreshBudget RefreshBudget `json:"refreshBudget"`
 	// Alarms that last, by their reasons.
 	Alarms map[string]AlarmSince `json:"alarms,omitempty"`
+}
+
+// RefreshBudget is about the pace of an app's refreshes.
+type RefreshBudget struct {
+	// PerSecond is how many refreshes there may be in a second now, and
+	// Ceiling how many there can be at the most.
+	PerSecond float64 `json:"perSecond"`
+	Ceiling   float64 `json:"ceiling"`
+	// Waiting are the refreshes that wait for their turn.
+	Waiting int `json:"waiting"`
+	// HeldUntil is until when HubSpot asked to be left alone.
+	HeldUntil time.Time `json:"heldUntil,omitzero"`
 }
 
 // AlarmSince says since when an alarm lasts.

@@ -66,8 +66,10 @@ type App struct {
 	// a quota of their own. Default: "5 1s".
 	SearchQuota Rate `json:"search_quota,omitzero" yaml:"search_quota,omitempty"`
 
-	// Requests to HubSpot's token endpoint, over all connections of the app.
-	// Default: "10 1s".
+	// Requests to HubSpot's token endpoint at the most, over all connections
+	// of the app, of this process. Fewer are made after HubSpot has answered
+	// 429. Where it is not set there are 10 in a second at first, and up to
+	// 100 while refreshes wait and HubSpot does not answer 429.
 	RefreshQuota Rate `json:"refresh_quota,omitzero" yaml:"refresh_quota,omitempty"`
 }
 

@@ -31,8 +31,10 @@ type Resolved struct {
 	Scopes Scopes
 	// RedirectURI is empty for an app that has no install links.
 	RedirectURI string
-	// Quota, SearchQuota and RefreshQuota are never zero.
-	Quota, SearchQuota, RefreshQuota Rate
+	// Quota and SearchQuota are never zero.
+	Quota, SearchQuota Rate
+	// RefreshQuota is zero where it is not set.
+	RefreshQuota Rate
 }
 
 // HasInstallLinks reports whether the app has what an install link needs.

@@ -56,7 +56,7 @@ func TestExpand(t *testing.T) {
 			Optional:    []string{"crm.objects.deals.read"},
 		},
 		RedirectURI: "https://app.example.com/hubspot/cb",
-		Quota:       app.Quota, SearchQuota: appconfig.DefaultSearchQuota, RefreshQuota: appconfig.DefaultRefreshQuota,
+		Quota:       app.Quota, SearchQuota: appconfig.DefaultSearchQuota,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -23,12 +23,10 @@ type Rate struct {
 }
 
 // The rates that hold where none is set: HubSpot's for apps with marketplace
-// distribution, and one of ours for the token endpoint, whose limit HubSpot
-// does not publish.
+// distribution.
 var (
-	DefaultQuota        = Rate{Count: 110, Per: 10 * time.Second}
-	DefaultSearchQuota  = Rate{Count: 5, Per: time.Second}
-	DefaultRefreshQuota = Rate{Count: 10, Per: time.Second}
+	DefaultQuota       = Rate{Count: 110, Per: 10 * time.Second}
+	DefaultSearchQuota = Rate{Count: 5, Per: time.Second}
 )
 
 // ParseRate makes a rate of its two arguments in a Caddyfile, such as "110"

@@ -18,7 +18,7 @@ import (
 //	int64     a positive number
 //	bool      a flag, on when it is there
 //	[]string  scopes, in which placeholders are expanded
-//	Rate      a rate, with a default
+//	Rate      a rate, most with a default
 //
 // Get one from [Settings]. It is a value and safe for concurrent use.
 type Setting struct {
@@ -39,7 +39,7 @@ type Setting struct {
 	// hint is said of wrong arguments: where the right number is, or of
 	// which words a text is made.
 	hint string
-	// fallback is the rate where none is given.
+	// fallback is the rate where none is given, if there is one.
 	fallback Rate
 }
 

@@ -38,7 +38,7 @@ var settings = []Setting{
 	{Name: SettingRedirectURI, target: func(a *App) any { return &a.RedirectURI }, check: checkRedirectURI},
 	{Name: "quota", target: func(a *App) any { return &a.Quota }, fallback: DefaultQuota},
 	{Name: "search_quota", target: func(a *App) any { return &a.SearchQuota }, fallback: DefaultSearchQuota},
-	{Name: "refresh_quota", target: func(a *App) any { return &a.RefreshQuota }, fallback: DefaultRefreshQuota},
+	{Name: "refresh_quota", target: func(a *App) any { return &a.RefreshQuota }},
 }
 
 // Settings returns all settings of an app in the order of the documentation.

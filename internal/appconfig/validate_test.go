@@ -290,7 +290,7 @@ func fillRest(t *testing.T, a *appconfig.App) {
 func TestJSONAndYAMLForms(t *testing.T) {
 	app := valid(func(a *appconfig.App) {
 		a.ClientSecretNext, a.ScopesFrom, a.Credentials = "{env.NEXT}", "app-hsmeta.json", "vault a/b"
-		a.SearchQuota, a.RefreshQuota = appconfig.DefaultSearchQuota, appconfig.DefaultRefreshQuota
+		a.SearchQuota = appconfig.DefaultSearchQuota
 		fillRest(t, a)
 	})
 	raw, err := json.Marshal(app)

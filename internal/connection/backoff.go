@@ -49,8 +49,8 @@ func (m *Manager) refreshPoint(r Record, draw float64) time.Time {
 	if life <= 0 {
 		return r.ExpiresAt
 	}
-	all := time.Duration(m.cache.size.Load()) * m.config.RefreshPer / time.Duration(m.config.RefreshCount)
-	from := 0.95 - all.Seconds()/life.Seconds()
+	all := float64(m.cache.size.Load()) / m.budget.perSecond()
+	from := 0.95 - all/life.Seconds()
 	from = max(min(from, refreshFrom), refreshEarliest)
 	return r.IssuedAt.Add(time.Duration(float64(life) * (from + draw*(refreshUntil-from))))
 }

@@ -21,9 +21,11 @@ type entry struct {
 	// due is when the connection wants background work next, in Unix
 	// nanoseconds; notDue while that work is queued or under way.
 	due atomic.Int64
-	// turn is when the flight's refresh has its turn at the token endpoint,
-	// in Unix nanoseconds; 0 while it does not wait for that.
-	turn atomic.Int64
+	// turn is that of the flight's refresh at the token endpoint; nil while it
+	// does not wait for one.
+	turn atomic.Pointer[turn]
+	// callers counts those who wait for the flight.
+	callers atomic.Int32
 
 	// mu guards what follows. No request waits for it.
 	mu sync.Mutex

@@ -70,7 +70,7 @@ func (m *Manager) replace(ctx context.Context, e *entry, old Token) (Token, erro
 	// The flight that is joined first may have begun before it was noted that
 	// old is to go; the second has not.
 	for range 2 {
-		err := m.join(ctx, e)
+		err := m.joinAhead(ctx, e)
 		if err == nil {
 			err = context.Cause(ctx)
 		}

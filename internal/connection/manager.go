@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -75,7 +74,9 @@ type Config struct {
 	// used go first. Zero means 100,000.
 	MaxCached int
 	// RefreshCount calls per RefreshPer go to the token endpoint at most,
-	// over all connections of the app. Zero means 10 per second.
+	// over all connections of the app; fewer after a 429. Zero means that the
+	// Manager finds out how many: 10 per second at first, and up to 100 while
+	// more wait and no 429 comes.
 	RefreshCount int
 	RefreshPer   time.Duration
 	// Lease is how long a claim of another process is respected that does
@@ -96,7 +97,6 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.MaxCached = cmp.Or(c.MaxCached, 100_000)
-	c.RefreshCount = cmp.Or(c.RefreshCount, 10)
 	c.RefreshPer = cmp.Or(c.RefreshPer, time.Second)
 	c.Lease = cmp.Or(c.Lease, 30*time.Second)
 	if c.Random == nil {
@@ -119,9 +119,8 @@ type Manager struct {
 	// reading it anew and refreshing it when that is due.
 	flights  singleflight.Group
 	schedule *schedule
-	// budget is what the token endpoint may be asked, all connections together.
-	budget *rate.Limiter
-	alarms *alarms
+	budget   *budget
+	alarms   *alarms
 	// rotates is set once any grant of the app was seen to rotate.
 	rotates  atomic.Bool
 	observer atomic.Pointer[Observer]
@@ -143,14 +142,13 @@ func NewManager(config Config) *Manager {
 	m := &Manager{
 		config: config,
 		cache:  &cache{limit: config.MaxCached},
-		// One at a time, evenly: a burst on top would exceed the quota.
-		budget: rate.NewLimiter(rate.Every(config.RefreshPer/time.Duration(config.RefreshCount)), 1),
+		budget: newBudget(config.RefreshCount, config.RefreshPer),
 		alarms: newAlarms(),
 		ctx:    ctx,
 		cancel: cancel,
 	}
 	m.SetObserver(config.Observer)
-	m.schedule = newSchedule(classify, m.runDue)
+	m.schedule = newSchedule(classify, m.runDue, m.laneWidth)
 	return m
 }
 

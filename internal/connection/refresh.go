@@ -130,7 +130,9 @@ func (m *Manager) refreshClaimed(e *entry, v *view) error {
 func (m *Manager) ask(r Record, timeout time.Duration) (hubspot.Grant, error) {
 	ctx, cancel := context.WithTimeout(m.ctx, timeout)
 	defer cancel()
+	begun := time.Now()
 	grant, err := m.config.Provider.Refresh(ctx, r.RefreshToken)
+	m.answered(begun, err)
 	if err == nil {
 		err = checkPortal(r, grant)
 	}

@@ -10,7 +10,8 @@ import (
 // notDue is the due time of an entry for which nothing is planned.
 const notDue = math.MaxInt64
 
-// laneWidth bounds the jobs of one lane that run at once.
+// laneWidth bounds the jobs of one lane that run at once, where its owner does
+// not say more.
 const laneWidth = 16
 
 // The lanes of a schedule. Refreshes wait for the token endpoint's quota;
@@ -34,6 +35,8 @@ type job struct {
 type schedule struct {
 	classify func(*entry) job
 	run      func(*entry)
+	// width is how many jobs of a lane may run at once now.
+	width func(lane int) int
 
 	mu      sync.Mutex
 	planned dueQueue // by due time
@@ -47,11 +50,12 @@ type schedule struct {
 }
 
 // newSchedule starts a schedule. run is called on a goroutine of its own for
-// each job, classify with the schedule's lock held.
-func newSchedule(classify func(*entry) job, run func(*entry)) *schedule {
+// each job, classify and width with the schedule's lock held.
+func newSchedule(classify func(*entry) job, run func(*entry), width func(lane int) int) *schedule {
 	s := &schedule{
 		classify: classify,
 		run:      run,
+		width:    width,
 		wake:     make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -117,7 +121,8 @@ func (s *schedule) startDue(now time.Time) time.Duration {
 	defer s.mu.Unlock()
 	wait := s.collect(now)
 	for lane := range lanes {
-		for s.busy[lane] < laneWidth && len(s.ready[lane]) > 0 {
+		width := s.width(lane)
+		for s.busy[lane] < width && len(s.ready[lane]) > 0 {
 			item := heap.Pop(&s.ready[lane]).(dueItem)
 			// Planned anew since, if that fails.
 			if item.entry.due.CompareAndSwap(item.due, notDue) {

@@ -32,7 +32,9 @@ func TestTenThousandTokensIssuedAtOnce(t *testing.T) {
 	const users, idle, quota = 10_000, 2_000, 10
 	synctest.Test(t, func(t *testing.T) {
 		store, asked := newMemStore(), &timedProvider{provider: newProvider("r1")}
-		m := connection.NewManager(connection.Config{App: app, Store: store, Provider: asked})
+		m := connection.NewManager(connection.Config{
+			App: app, Store: store, Provider: asked, RefreshCount: quota, RefreshPer: time.Second,
+		})
 		for i := range users + idle {
 			if _, err := m.Connect(t.Context(), install(fmt.Sprint("user", i), "r1", 1)); err != nil {
 				t.Fatal(err)

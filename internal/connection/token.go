@@ -47,7 +47,7 @@ func (m *Manager) await(ctx context.Context, user string) (Token, error) {
 			return Token{}, err
 		}
 	}
-	err := m.join(ctx, e)
+	err := m.joinAhead(ctx, e)
 	if v := e.view.Load(); v.usable(time.Now()) {
 		return v.token(), nil // whatever went wrong
 	}
@@ -65,7 +65,7 @@ func (m *Manager) join(ctx context.Context, e *entry) error {
 	case result := <-flight:
 		return result.Err
 	case <-ctx.Done():
-		return e.outOfTime(context.Cause(ctx))
+		return m.outOfTime(e, context.Cause(ctx))
 	}
 }
 
@@ -113,6 +113,15 @@ func (m *Manager) runDue(e *entry) {
 	}
 	// Nobody uses it: the next request will ask for this job again.
 	e.due.Store(time.Now().UnixNano())
+}
+
+// laneWidth has as many refreshes under way as the budget gives turns in a
+// second, so that a token endpoint that takes that long is no limit of its own.
+func (m *Manager) laneWidth(lane int) int {
+	if lane != laneRefresh {
+		return laneWidth
+	}
+	return max(laneWidth, int(m.budget.perSecond()))
 }
 
 func (v *view) wantsRefresh(now time.Time) bool { return !now.Before(v.refreshAt) }

@@ -3,45 +3,65 @@ package connection
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 )
 
 // awaitTurn waits for the turn of a flight's refresh at the token endpoint.
 // Its error is that the Manager has ended.
 func (m *Manager) awaitTurn(e *entry) error {
-	turn := m.budget.Reserve()
-	wait := turn.Delay()
-	e.turn.Store(time.Now().Add(wait).UnixNano())
-	defer e.turn.Store(0)
-	if !sleep(m.ctx, wait) {
-		turn.Cancel()
+	turn := m.budget.queue(e)
+	defer e.turn.Store(nil)
+	select {
+	case <-turn.given:
+		return nil
+	case <-m.ctx.Done():
+		m.budget.leave(turn)
 		return m.ctx.Err()
 	}
-	return nil
+}
+
+// joinAhead is join for a caller: the flight goes before those that nobody
+// waits for.
+func (m *Manager) joinAhead(ctx context.Context, e *entry) error {
+	e.callers.Add(1)
+	defer e.callers.Add(-1)
+	m.budget.hurry(e)
+	return m.join(ctx, e)
 }
 
 // outOfTime is the error for a caller whose time is up, with the name of what
 // the flight waits for, if that is the refresh quota.
-func (e *entry) outOfTime(cause error) error {
+func (m *Manager) outOfTime(e *entry, cause error) error {
 	turn := e.turn.Load()
-	if turn == 0 || !errors.Is(cause, context.DeadlineExceeded) {
+	if turn == nil || !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
-	wait := max(time.Until(time.Unix(0, turn)), time.Second)
-	return &HeldBack{Reason: HeldRefreshQuota, RetryAfter: wait, cause: cause}
+	return &HeldBack{Reason: HeldRefreshQuota, RetryAfter: max(m.budget.wait(turn), time.Second), cause: cause}
 }
 
 // quotaBeyond is what holds a refresh back that would not have its turn before
 // ctx ends, or nil.
 func (m *Manager) quotaBeyond(ctx context.Context) *HeldBack {
 	deadline, bounded := ctx.Deadline()
-	missing := 1 - m.budget.Tokens()
-	if !bounded || missing <= 0 {
+	if !bounded {
 		return nil
 	}
-	wait := time.Duration(missing / float64(m.budget.Limit()) * float64(time.Second))
-	if time.Until(deadline) > wait {
+	wait := m.budget.wait(nil)
+	if wait <= 0 || time.Until(deadline) > wait {
 		return nil
 	}
 	return &HeldBack{Reason: HeldRefreshQuota, RetryAfter: max(wait, time.Second)}
+}
+
+// answered has the budget learn from the answer to a refresh that began at begun.
+func (m *Manager) answered(begun time.Time, err error) {
+	refusal, _ := errors.AsType[*hubspot.TokenError](err)
+	limited := refusal != nil && refusal.HTTPStatus == http.StatusTooManyRequests
+	if err != nil && !limited {
+		return
+	}
+	m.budget.answered(begun, limited, retryAfter(err))
 }

@@ -16,6 +16,8 @@ type connectionCounts struct {
 	pending  *prometheus.Desc
 	troubled *prometheus.Desc
 	timeLeft *prometheus.Desc
+	budget   *prometheus.Desc
+	waiting  *prometheus.Desc
 	managers sync.Map // of *connection.Manager to the app's name
 }
 
@@ -32,6 +34,8 @@ func (c *connectionCounts) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.pending
 	descs <- c.troubled
 	descs <- c.timeLeft
+	descs <- c.budget
+	descs <- c.waiting
 }
 
 // Collect implements [prometheus.Collector].
@@ -41,6 +45,7 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 	pending := make(map[string]int)
 	troubled := make(map[string]int)
 	timeLeft := make(map[string]time.Duration)
+	budgets := make(map[string]connection.RefreshBudget)
 	for key, value := range c.managers.Range {
 		manager, app := key.(*connection.Manager), value.(string)
 		for status, n := range manager.Known() {
@@ -48,6 +53,9 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 		}
 		pending[app] += manager.Pending()
 		troubled[app] += manager.Troubled()
+		budget := manager.RefreshBudget()
+		budget.Waiting += budgets[app].Waiting
+		budgets[app] = budget
 		if left, ok := manager.TimeLeft(); ok {
 			if least, known := timeLeft[app]; !known || left < least {
 				timeLeft[app] = left
@@ -62,6 +70,10 @@ func (c *connectionCounts) Collect(collected chan<- prometheus.Metric) {
 	}
 	for app, left := range timeLeft {
 		collected <- prometheus.MustNewConstMetric(c.timeLeft, prometheus.GaugeValue, left.Seconds(), app)
+	}
+	for app, b := range budgets {
+		collected <- prometheus.MustNewConstMetric(c.budget, prometheus.GaugeValue, b.PerSecond, app)
+		collected <- prometheus.MustNewConstMetric(c.waiting, prometheus.GaugeValue, float64(b.Waiting), app)
 	}
 	for labels, n := range sums {
 		collected <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), labels[0], labels[1])

@@ -105,6 +105,9 @@ func New() *Metrics {
 			troubled: desc("connections_troubled", "Connections in memory that HubSpot refuses for a reason of their own.", "app"),
 			timeLeft: desc("time_left_seconds",
 				"Time until the first connection in use has no valid access token, if no refresh worked from now on.", "app"),
+			budget: desc("refresh_budget_per_second", "Refreshes of access tokens that this process may make in a second now: refresh_quota, or what was found out, less what HubSpot's 429s have taken.",
+				"app"),
+			waiting: desc("refreshes_waiting", "Refreshes of access tokens that wait for their turn in the budget.", "app"),
 		},
 	}
 }

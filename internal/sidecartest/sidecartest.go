@@ -98,7 +98,6 @@ func App() appconfig.Resolved {
 		RedirectURI:  RedirectURI,
 		Quota:        appconfig.DefaultQuota,
 		SearchQuota:  appconfig.DefaultSearchQuota,
-		RefreshQuota: appconfig.DefaultRefreshQuota,
 	}
 }
 
