@@ -102,8 +102,8 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, m *me
 		Owner:        owner,
 		Observer:     newestObserver{&p.observers},
 	})
-	m.NoAlarms(c.App)
-	p.uncount = m.CountConnections(c.App, p.manager)
+	uncount, end := m.CountConnections(c.App, p.manager), m.BeginApp(c.App)
+	p.uncount = func() { uncount(); end() }
 	return p, nil
 }
 

@@ -37,12 +37,19 @@ type Metrics struct {
 	freezes          *freezeCounts
 	auditLost        *prometheus.CounterVec
 	endings          *endingCounts
+	apps             apps
 }
 
 // Where an answer comes from, in the metric of requests.
 const (
 	SourceHubSpot = "hubspot"
 	SourceSidecar = "sidecar"
+)
+
+// Results of a refresh.
+const (
+	refreshOK     = "ok"
+	refreshFailed = "failed"
 )
 
 // New makes the collectors.
@@ -61,7 +68,7 @@ func New() *Metrics {
 		return prometheus.NewDesc(prometheus.BuildFQName(ns, sub, name), help, labels, nil)
 	}
 	endings := new(sunset.Watch)
-	return &Metrics{
+	m := &Metrics{
 		Endings: endings,
 		endings: &endingCounts{
 			watch: endings,
@@ -110,6 +117,8 @@ func New() *Metrics {
 			waiting: desc("refreshes_waiting", "Refreshes of access tokens that wait for their turn in the budget.", "app"),
 		},
 	}
+	m.AuditLost(0)
+	return m
 }
 
 // Register has a registry collect everything. A registry that has it already
@@ -149,24 +158,15 @@ func (m *Metrics) Event(e connection.Event) {
 	m.connectionEvents.WithLabelValues(e.App, string(e.Kind)).Inc()
 	switch e.Kind {
 	case connection.EventRefreshed:
-		m.refreshes.WithLabelValues(e.App, "ok").Inc()
+		m.refreshes.WithLabelValues(e.App, refreshOK).Inc()
 		m.refreshDuration.WithLabelValues(e.App).Observe(e.Duration.Seconds())
 		m.lastRefresh.WithLabelValues(e.App).SetToCurrentTime()
 	case connection.EventRefreshFailed, connection.EventReauthRequired:
-		m.refreshes.WithLabelValues(e.App, "failed").Inc()
+		m.refreshes.WithLabelValues(e.App, refreshFailed).Inc()
 	case connection.EventAppAlarm:
 		m.appAlarm.WithLabelValues(e.App, e.Reason).Set(1)
 	case connection.EventAppAlarmCleared:
 		m.appAlarm.WithLabelValues(e.App, e.Reason).Set(0)
-	}
-}
-
-// NoAlarms shows every alarm of an app as not raised, which is so for one whose
-// manager has just been made: a series that appears with the first alarm only
-// cannot be told from one that is not collected.
-func (m *Metrics) NoAlarms(app string) {
-	for _, reason := range connection.AlarmReasons() {
-		m.appAlarm.WithLabelValues(app, string(reason)).Set(0)
 	}
 }
 

@@ -84,30 +84,3 @@ func TestStoreResults(t *testing.T) {
 }
 
 func wrapped(err error) error { return errors.Join(errors.New("loading"), err) }
-
-// Alarms are 0 from the start, and again for a manager that is made anew.
-func TestAlarmsFromTheStart(t *testing.T) {
-	t.Parallel()
-	m := New()
-	registry := prometheus.NewPedanticRegistry()
-	if err := m.Register(registry); err != nil {
-		t.Fatal(err)
-	}
-	m.NoAlarms("a")
-	m.Event(connection.Event{Kind: connection.EventAppAlarm, App: "a", Reason: string(connection.AlarmDeadGrants)})
-	m.NoAlarms("b")
-	text := collected(registry)
-	for _, want := range []string{
-		`caddy_hubspot_app_alarm{app="a",reason="app_misconfigured"} 0`,
-		`caddy_hubspot_app_alarm{app="a",reason="dead_grants"} 1`,
-		`caddy_hubspot_app_alarm{app="b",reason="dead_grants"} 0`,
-	} {
-		if !strings.Contains(text, want+"\n") {
-			t.Errorf("metrics lack %s", want)
-		}
-	}
-	m.NoAlarms("a")
-	if want := `caddy_hubspot_app_alarm{app="a",reason="dead_grants"} 0`; !strings.Contains(collected(registry), want+"\n") {
-		t.Errorf("metrics lack %s", want)
-	}
-}
