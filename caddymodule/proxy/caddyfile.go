@@ -61,14 +61,34 @@ func (p *Proxy) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return settings.Block(d, "hubspot_proxy", known)
 }
 
+// refuseInTransport finds settings of reverse_proxy that have no place here,
+// written where they have none in Caddy either.
+func refuseInTransport(d *caddyfile.Dispenser) error {
+	d.Next() // the name of the transport
+	for d.NextBlock(0) {
+		if reason := refusal(d.Val()); reason != "" {
+			return d.Errf("hubspot_proxy: transport: %s cannot be used: %s", d.Val(), reason)
+		}
+		for nesting := d.Nesting(); d.NextBlock(nesting); {
+			continue // what a setting has in its own block is the setting's
+		}
+	}
+	return nil
+}
+
 // parseTransport reads the settings of the transport http.
 func (p *Proxy) parseTransport(d *caddyfile.Dispenser) error {
 	if !d.NextArg() || d.Val() != "http" {
 		return d.Err("hubspot_proxy: transport: only the settings of the transport http can be given, as in: transport http { dial_timeout 5s }")
 	}
-	t := new(reverseproxy.HTTPTransport)
-	if err := t.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
+	own := d.NewFromNextSegment()
+	if err := refuseInTransport(own); err != nil {
 		return err
+	}
+	own.Reset()
+	t := new(reverseproxy.HTTPTransport)
+	if err := t.UnmarshalCaddyfile(own); err != nil {
+		return fmt.Errorf("hubspot_proxy: transport: %w", err)
 	}
 	if err := checkTransport(t); err != nil {
 		return d.Errf("hubspot_proxy: transport: %v", err)

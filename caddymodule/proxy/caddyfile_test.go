@@ -59,7 +59,9 @@ func TestWrongProxySettings(t *testing.T) {
 		{"transport with another name", in("transport http {", "tls_server_name x", "}"), 3, "tls_server_name: leave it out"},
 		{"transport with exceptions", in("transport http {", "tls_except_ports 80", "}"), 3, "tls_except_ports: leave it out"},
 		{"transport with HTTP/3", in("transport http {", "versions 3", "}"), 3, `versions: "3": there are 1.1 and 2`},
-		{"transport with nonsense", in("transport http {", "nonsense", "}"), 2, "unrecognized subdirective nonsense"},
+		{"transport with nonsense", in("transport http {", "nonsense", "}"), 2, "hubspot_proxy: transport: unrecognized subdirective nonsense"},
+		{"header_up in the transport", in("transport http {", "dial_timeout 5s", "tls_trust_pool file {", "pem_file x", "}", "header_up X y", "}"), 6, "transport: header_up cannot be used: use the directive request_header"},
+		{"lb_policy in the transport", in("transport http {", "lb_policy first", "}"), 2, "transport: lb_policy cannot be used: there is one upstream"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := h.Adapt(caddytest.Caddyfile("", tc.site))

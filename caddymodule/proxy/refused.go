@@ -1,6 +1,10 @@
 package proxy
 
-import "github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+import (
+	"slices"
+
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
+)
 
 // Reasons why settings of reverse_proxy cannot be used, and what does it in
 // Caddy.
@@ -36,6 +40,14 @@ var aboutUpstreams = []string{
 	"health_uri", "health_path", "health_upstream", "health_port", "health_headers", "health_method", "health_request_body",
 	"health_interval", "health_timeout", "health_status", "health_body", "health_follow_redirects", "health_passes", "health_fails",
 	"fail_duration", "max_fails", "unhealthy_status", "unhealthy_latency", "unhealthy_request_count",
+}
+
+// refusal says why a setting of reverse_proxy cannot be used; nothing for another.
+func refusal(name string) string {
+	if slices.Contains(aboutUpstreams, name) {
+		return oneUpstream
+	}
+	return refused[name]
 }
 
 // addRefused adds the settings that cannot be used to those that can.
