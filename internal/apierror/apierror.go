@@ -147,10 +147,11 @@ func NewRateLimited(policy string, retryAfter time.Duration) *Error {
 	return e
 }
 
-// Error returns the subcategory, the message and the cause, for the log.
+// Error returns the subcategory, the message and the cause, for the log. A cause
+// that the message was made of is not said again.
 func (e *Error) Error() string {
 	text := string(e.SubCategory) + ": " + e.Message
-	if e.cause != nil {
+	if e.cause != nil && Sentence(e.cause) != e.Message {
 		text += ": " + e.cause.Error()
 	}
 	return text

@@ -239,3 +239,14 @@ func TestZeroErrorAnswers(t *testing.T) {
 		t.Errorf("status %d, Proxy-Status %s", response.StatusCode, response.Header.Get("Proxy-Status"))
 	}
 }
+
+// The log says once what the message was made of.
+func TestErrorSaysItsCauseOnce(t *testing.T) {
+	t.Parallel()
+	if got, want := apierror.Bad(errors.New("the body is odd")).Error(), "bad_request: The body is odd."; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+	if got, want := apierror.Wrap(apierror.TooBusy, "Come again.", errors.New("no room")).Error(), "too_busy: Come again.: no room"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+}

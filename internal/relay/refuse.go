@@ -144,7 +144,9 @@ func (c *Call) refuse(err error) {
 func (c *Call) log(e *apierror.Error) {
 	level, message := slog.LevelInfo, "refused a request"
 	if e.Status >= http.StatusInternalServerError {
-		level, message = slog.LevelError, "a request failed"
+		// What is behind it has a line of its own. At the level of errors,
+		// zap would add the stack.
+		level, message = slog.LevelWarn, "a request failed"
 	}
 	level, lowered := c.relay.logs.Level(c.callerName(), level)
 	ctx := context.WithoutCancel(c.inbound.Context())
