@@ -91,6 +91,8 @@ var eventInfos = map[connection.EventKind]eventInfo{
 	connection.EventConnectionAlarm: {slog.LevelError, "HubSpot refuses this connection alone; it will be tried again, less and less often",
 		"hubspot_connection_alarm"},
 	connection.EventConnectionAlarmCleared: {slog.LevelInfo, "the connection's alarm is over", ""},
+	connection.EventAppToken:               {slog.LevelInfo, "HubSpot gave the app a token of its own", ""},
+	connection.EventAppTokenFailed:         {slog.LevelWarn, "HubSpot gave the app no token of its own; it will be asked again", ""},
 	connection.EventReauthRequired:         {slog.LevelWarn, "connection lost: the user has to install the app again", "hubspot_reauth_required"},
 	connection.EventDisconnected:           {slog.LevelInfo, "user disconnected", "hubspot_disconnected"},
 	connection.EventPortalShared:           {slog.LevelWarn, "two users of the app are connected to the same portal", ""},

@@ -19,11 +19,14 @@ const (
 	// AlarmManyRefused: so many connections are refused at once for reasons
 	// that seemed their own that the fault is more likely ours or HubSpot's.
 	AlarmManyRefused AlarmReason = "many_refused"
+	// AlarmAppToken: HubSpot gives the app no token of its own, for a reason
+	// that is not the app's credentials: its scopes, most likely.
+	AlarmAppToken AlarmReason = "app_token_refused"
 )
 
 // AlarmReasons returns all reasons of alarms. The slice is the caller's own.
 func AlarmReasons() []AlarmReason {
-	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused}
+	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused, AlarmAppToken}
 }
 
 const (
@@ -172,8 +175,10 @@ func (a *alarms) lasts(reason AlarmReason) bool {
 		return a.many(a.deaths)
 	case AlarmManyRefused:
 		return a.many(a.refusals)
-	default:
+	case AlarmMisconfigured:
 		return false
+	default: // says nothing about it
+		return true
 	}
 }
 
@@ -201,6 +206,29 @@ func (a *alarms) prune(now time.Time) {
 	old := func(_ string, at time.Time) bool { return at.Before(start) }
 	maps.DeleteFunc(a.deaths, old)
 	maps.DeleteFunc(a.refusals, old)
+}
+
+// RaiseAlarm raises an alarm of the app, unless it lasts already. Refreshes that
+// work end only the alarms that refreshes raise; others are for whoever raised
+// them.
+func (m *Manager) RaiseAlarm(reason AlarmReason, cause error) {
+	m.alarms.mu.Lock()
+	raised := m.alarms.raise(reason, time.Now())
+	m.alarms.mu.Unlock()
+	if raised {
+		m.emit(Event{Kind: EventAppAlarm, Reason: string(reason), Err: cause})
+	}
+}
+
+// ClearAlarm ends an alarm of the app, if it lasts.
+func (m *Manager) ClearAlarm(reason AlarmReason) {
+	m.alarms.mu.Lock()
+	_, lasts := m.alarms.raised[reason]
+	delete(m.alarms.raised, reason)
+	m.alarms.mu.Unlock()
+	if lasts {
+		m.emit(Event{Kind: EventAppAlarmCleared, Reason: string(reason)})
+	}
 }
 
 // Alarms returns the app's alarms that last, with the time since when.

@@ -26,6 +26,12 @@ const (
 	// EventConnectionAlarmCleared: the connection's alarm for Reason is over
 	// after Duration: it was refreshed, installed again or ended.
 	EventConnectionAlarmCleared EventKind = "connection_alarm_cleared"
+	// EventAppToken: HubSpot gave a token of the app itself; Duration is what
+	// that took.
+	EventAppToken EventKind = "app_token"
+	// EventAppTokenFailed: it did not; Reason and Err are as those of
+	// EventRefreshFailed. It will be tried again.
+	EventAppTokenFailed EventKind = "app_token_failed"
 	// EventReauthRequired: the grant is dead; Reason says how that was known.
 	EventReauthRequired EventKind = "reauth_required"
 	// EventDisconnected: the connection was ended and its tokens destroyed.

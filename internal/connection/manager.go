@@ -121,6 +121,8 @@ type Manager struct {
 	schedule *schedule
 	budget   *budget
 	alarms   *alarms
+	// appTokens are those of the app itself.
+	appTokens appTokens
 	// rotates is set once any grant of the app was seen to rotate.
 	rotates  atomic.Bool
 	observer atomic.Pointer[Observer]

@@ -182,5 +182,12 @@ func (n noting) Refresh(ctx context.Context, token secret.Text) (hubspot.Grant, 
 	return grant, err
 }
 
+// ClientCredentials implements [connection.AppProvider].
+func (n noting) ClientCredentials(ctx context.Context, scopes []string) (hubspot.AppGrant, error) {
+	grant, err := n.Client.ClientCredentials(ctx, scopes)
+	n.credentials.refusedBy(err)
+	return grant, err
+}
+
 // Interface guard
 var _ hubspot.CredentialSource = (*StoredCredentials)(nil)

@@ -119,7 +119,7 @@ func (te *TokenError) judge(op operation, body refusalBody) {
 		te.Class = ClassConnection
 	case op == opExchange && refusesCode(te):
 		te.Class = ClassBadCode
-	case op != opExchange && refusesGrant(te):
+	case op != opExchange && op != opClientCredentials && refusesGrant(te):
 		te.Class = ClassDeadGrant
 	case body.object:
 		te.Class = ClassConnection

@@ -79,6 +79,7 @@ const (
 	opExchange operation = iota
 	opRefresh
 	opRevoke
+	opClientCredentials
 )
 
 type retrieveFunc func(context.Context, *oauth2.Config) (*oauth2.Token, error)
@@ -118,24 +119,35 @@ func (c *Client) config(clientID string, clientSecret secret.Text) *oauth2.Confi
 // newGrant refuses an answer that cannot be used or is not to be believed.
 // All such answers are transient faults: none says anything about the grant.
 func newGrant(token *oauth2.Token) (Grant, error) {
-	lifetime, ok := integer(token.Extra("expires_in"))
+	lifetime, err := accessLife(token)
+	switch {
+	case err != nil:
+		return Grant{}, err
+	case !usableToken(token.RefreshToken):
+		return Grant{}, brokenAnswer("the answer has no usable refresh_token")
+	}
 	grant := Grant{
 		AccessToken:  secret.New(token.AccessToken),
 		RefreshToken: secret.New(token.RefreshToken),
 		Scopes:       stringList(token.Extra("scopes")),
-		ExpiresIn:    time.Duration(lifetime) * time.Second,
+		ExpiresIn:    lifetime,
 	}
 	grant.HubID, _ = integer(token.Extra("hub_id"))
 	grant.UserID, _ = integer(token.Extra("user_id"))
+	return grant, nil
+}
+
+// accessLife checks the access token of an answer and returns how long it
+// lives.
+func accessLife(token *oauth2.Token) (time.Duration, error) {
+	lifetime, ok := integer(token.Extra("expires_in"))
 	switch {
 	case !usableToken(token.AccessToken):
-		return Grant{}, brokenAnswer("the answer's access_token is unusable")
-	case !usableToken(token.RefreshToken):
-		return Grant{}, brokenAnswer("the answer has no usable refresh_token")
+		return 0, brokenAnswer("the answer's access_token is unusable")
 	case !ok || lifetime > int64(maxExpiresIn/time.Second):
-		return Grant{}, brokenAnswer("the answer's expires_in is not between 1 second and 24 hours")
+		return 0, brokenAnswer("the answer's expires_in is not between 1 second and 24 hours")
 	}
-	return grant, nil
+	return time.Duration(lifetime) * time.Second, nil
 }
 
 // usableToken reports whether a token can stand in a header (RFC 6750 2.1
