@@ -41,6 +41,7 @@ const (
 func (v *visit) callback(t target) (*reply, error) {
 	query, ok := SingleQuery(v.r, paramCode, paramState, paramError, paramErrorText, paramStep, paramReturnURL)
 	if !ok {
+		v.findWayBack(t)
 		return nil, refusedQuery.because(nil)
 	}
 	if query.Get(paramStep) == stepAuthorize {
@@ -212,6 +213,10 @@ func (v *visit) goOn(p *reply, query url.Values) {
 // errorWord is the shape of an OAuth error code (RFC 6749 4.1.2.1).
 var errorWord = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
+// passing are the error codes for troubles of HubSpot's own, after which another
+// try may work (RFC 6749 4.1.2.1).
+var passing = map[string]bool{"server_error": true, "temporarily_unavailable": true}
+
 // denied says why HubSpot ended an install. Anybody can make such a link, so
 // what it says is shown as a quotation only, and leads nowhere.
 func denied(query url.Values) error {
@@ -219,7 +224,11 @@ func denied(query url.Values) error {
 	if !errorWord.MatchString(word) {
 		word = "unknown"
 	}
-	f := refusedDenied.because(nil)
+	refused := refusedDenied
+	if passing[word] {
+		refused = refusedAccount
+	}
+	f := refused.because(nil)
 	f.says(word, query.Get(paramErrorText))
 	return f
 }
@@ -227,12 +236,17 @@ func denied(query url.Values) error {
 // misdirected answers a browser that HubSpot has sent back to an address of
 // which a proxy in front has taken a part off.
 func (v *visit) misdirected(t target) (*reply, error) {
+	v.findWayBack(t)
+	return nil, refusedMisdirected.because(errors.New("the path is not that of the app's redirect_uri but a part of it: the proxy in front has to pass the whole path"))
+}
+
+// findWayBack reads the state of a request that is refused whatever it holds,
+// for where the browser came from. Whether it is the one that began does not
+// matter.
+func (v *visit) findWayBack(t target) {
 	if query, ok := SingleQuery(v.r, paramState); ok && query.Get(paramState) != "" {
-		// Only where the browser came from is of use; whether it is the one
-		// that began does not matter.
 		_, _ = v.openState(t, query.Get(paramState))
 	}
-	return nil, refusedMisdirected.because(errors.New("the path is not that of the app's redirect_uri but a part of it: the proxy in front has to pass the whole path"))
 }
 
 // fromHubSpot reports whether a request looks like that of a browser that

@@ -340,6 +340,30 @@ func (e *events) kinds() []connection.EventKind {
 	return slices.Clone(e.seen)
 }
 
+// What HubSpot calls its own trouble is not called the user's refusal, and a
+// damaged address leads back where the install came from.
+func TestAuthEndedOtherwise(t *testing.T) {
+	t.Parallel()
+	k := installtest.New(t, installtest.Config{})
+	state := func() string {
+		return k.Sealed("hbdev", func(st *oauthstate.State) { st.ReturnTo = "https://app.example.com/x" })
+	}
+	for word, reason := range map[string]string{
+		"server_error": "hubspot_unavailable", "temporarily_unavailable": "hubspot_unavailable",
+		"access_denied": "denied", "invalid_scope": "denied",
+	} {
+		got := k.Do(http.MethodGet, "/hubspot/hbdev/callback?error="+word+"&state="+state(), nil)
+		if want := "https://app.example.com/x?hubspot=failed&app=hbdev&reason=" + reason; got.Header.Get("Location") != want {
+			t.Errorf("%s: %s to %q, want %q", word, got.Status, got.Header.Get("Location"), want)
+		}
+	}
+	got := k.Do(http.MethodGet, "/hubspot/hbdev/callback?code=c&code=d&state="+state(), nil)
+	if got.StatusCode != http.StatusBadRequest || !strings.Contains(got.Text, `href="https://app.example.com/x`) {
+		t.Errorf("two codes: %s: %s", got.Status, got.Text)
+	}
+	installtest.CheckBrowserAnswer(t, got)
+}
+
 func TestAuthDenied(t *testing.T) {
 	t.Parallel()
 	k := installtest.New(t, installtest.Config{})
