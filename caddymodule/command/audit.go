@@ -72,6 +72,9 @@ Without files it reads those of the running Caddy, and takes the head from it.`,
 }
 
 func printAuditReport(w io.Writer, r audit.Report) {
+	if r.Lines == 0 {
+		return // the break says so
+	}
 	// What cannot be printed cannot be reported either.
 	_, _ = fmt.Fprintf(w, "%d lines, %d to %d, from %s to %s\n", r.Lines, r.First, r.Last,
 		r.FirstTime.Format(time.RFC3339), r.LastTime.Format(time.RFC3339))

@@ -150,6 +150,7 @@ func TestAuditCommandsFindTampering(t *testing.T) {
 		{changed + ":3: changed: it does not have its own hash", []string{"verify", changed}},
 		{"cut: no line has the hash " + head, []string{"verify", cut, "--head", head}},
 		{"the audit log is broken: " + changed + ":3: changed", []string{"show", changed}},
+		{"cut: there is no line", []string{"verify", h.WriteFile("empty", "")}},
 		{"no such file or directory", []string{"verify", filepath.Join(h.Dir, "none")}},
 		{"finding", []string{"show", "--config", filepath.Join(h.Dir, "none")}},
 		{`since: "yesterday" is neither a time`, []string{"show", changed, "--since", "yesterday"}},
@@ -158,6 +159,9 @@ func TestAuditCommandsFindTampering(t *testing.T) {
 		if _, err := runCommand(t, append([]string{"audit"}, tc.args...)...); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%v: %v, want %s", tc.args, err, tc.want)
 		}
+	}
+	if out, _ := runCommand(t, "audit", "verify", filepath.Join(h.Dir, "empty")); out != "" {
+		t.Errorf("verify of an empty log prints %q", out)
 	}
 	// Without knowing the head, a log that was cut off looks whole.
 	if out, err := runCommand(t, "audit", "verify", cut); err != nil || !strings.Contains(out, "head 5 ") {

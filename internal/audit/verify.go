@@ -237,7 +237,7 @@ func (v *verifier) fail(problem Problem, at place, format string, args ...any) {
 func (v *verifier) finish() {
 	switch {
 	case v.report.Lines == 0:
-		v.fail(Cut, place{}, "there is no line")
+		v.fail(Cut, place{}, "there is no line; a log begins with one when it is opened")
 	case v.options.Head != "" && !v.headSeen:
 		v.fail(Cut, place{}, "no line has the hash %s; the end was cut off, or everything from some line on was written anew", strings.ToLower(v.options.Head))
 	case v.options.From != 0 && v.report.First > v.options.From:
