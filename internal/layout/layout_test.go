@@ -32,8 +32,8 @@ func eachFile(t *testing.T, mode parser.Mode, visit func(path string, file *ast.
 			return err
 		case entry.IsDir() && path != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "node_modules" || entry.Name() == "testdata"):
 			return filepath.SkipDir
-		case entry.IsDir() && path == filepath.Join(root, "internal", "vaulttest", "server"):
-			return filepath.SkipDir // a module of its own
+		case entry.IsDir() && path != root && isModule(path):
+			return filepath.SkipDir
 		case entry.IsDir() || filepath.Ext(path) != ".go":
 			return nil
 		}
@@ -48,6 +48,12 @@ func eachFile(t *testing.T, mode parser.Mode, visit func(path string, file *ast.
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// isModule reports whether a folder is a module of its own.
+func isModule(folder string) bool {
+	_, err := os.Stat(filepath.Join(folder, "go.mod"))
+	return err == nil
 }
 
 // modules are the packages that Caddy loads modules of. They do not know each
@@ -114,7 +120,7 @@ func isTest(file string) bool {
 // isTestKit reports whether a package is for tests only.
 func isTestKit(folder string) bool {
 	switch folder {
-	case "internal/sidecartest", "internal/installtest", "internal/webhookqueue/queuetest", "caddymodule/caddytest":
+	case "internal/sidecartest", "internal/installtest", "internal/natstest", "internal/testserver", "internal/vaulttest", "internal/webhookqueue/queuetest", "caddymodule/caddytest":
 		return true
 	}
 	return false

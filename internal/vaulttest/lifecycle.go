@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/testserver"
 )
 
 // initialize makes a new, unsealed Vault of the node, with an audit device.
@@ -67,13 +69,13 @@ func (s *Server) Seal(tb testing.TB) {
 // Stop ends the process. The data stays.
 func (s *Server) Stop(tb testing.TB) {
 	tb.Helper()
-	s.process.stop()
+	s.process.Stop()
 }
 
 // Kill ends the process as a crash would. The data stays.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
-	s.process.kill()
+	s.process.Kill()
 }
 
 // Restart starts the process again on the same data and addresses, after
@@ -83,7 +85,7 @@ func (s *Server) Restart(tb testing.TB) {
 	deadline := time.Now().Add(startTimeout)
 	for !s.start(tb) {
 		if time.Now().After(deadline) {
-			tb.Fatalf("Vault's port is taken: %s", tail(s.logFile()))
+			tb.Fatalf("Vault's port is taken: %s", testserver.Tail(s.logFile()))
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -99,7 +101,7 @@ func StartCluster(tb testing.TB, n int) []*Server {
 	nodes[0].Write(tb, "sys/storage/raft/autopilot/configuration", object{"server_stabilization_time": "100ms"})
 	for range n - 1 {
 		s := newServer(tb, tb.TempDir(), false)
-		tb.Cleanup(func() { s.process.stop() })
+		tb.Cleanup(func() { s.process.Stop() })
 		s.RootToken, s.unsealKey = nodes[0].RootToken, nodes[0].unsealKey
 		s.must(tb, "", http.MethodPut, "sys/storage/raft/join", object{"leader_api_addr": nodes[0].Address})
 		s.Unseal(tb)

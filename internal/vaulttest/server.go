@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/testserver"
 )
 
 // startTimeout bounds every wait for a node, on a busy machine.
@@ -37,7 +39,7 @@ type Server struct {
 	dir       string
 	remove    string
 	ports     [4]int // HTTP, its cluster, HTTPS, its cluster
-	process   *process
+	process   *testserver.Process
 	client    *http.Client
 }
 
@@ -46,7 +48,7 @@ type Server struct {
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	s := newServer(tb, tb.TempDir(), false)
-	tb.Cleanup(func() { s.process.stop() })
+	tb.Cleanup(func() { s.process.Stop() })
 	s.initialize(tb)
 	return s
 }
@@ -100,7 +102,7 @@ func newServer(tb testing.TB, dir string, remove bool) *Server {
 		}
 		// Somebody else was faster to take one of the ports.
 		if attempt == 4 {
-			tb.Fatalf("Vault does not start: %s", tail(s.logFile()))
+			tb.Fatalf("Vault does not start: %s", testserver.Tail(s.logFile()))
 		}
 	}
 }
@@ -168,25 +170,25 @@ func (s *Server) start(tb testing.TB) bool {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s.process, err = startProcess(s.logFile(), s.remove, binary, "server", "-config="+s.writeConfig(tb))
+	s.process, err = testserver.Start(s.logFile(), s.remove, binary, "server", "-config="+s.writeConfig(tb))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	deadline := time.Now().Add(startTimeout)
 	for time.Now().Before(deadline) {
-		if s.process.hasEnded() {
-			if strings.Contains(tail(s.logFile()), "address already in use") {
+		if s.process.HasEnded() {
+			if strings.Contains(testserver.Tail(s.logFile()), "address already in use") {
 				return false
 			}
-			tb.Fatalf("Vault ended at its start: %s", tail(s.logFile()))
+			tb.Fatalf("Vault ended at its start: %s", testserver.Tail(s.logFile()))
 		}
 		if health(s.client, s.Address) != 0 {
 			return true
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	s.process.kill()
-	tb.Fatalf("Vault does not answer: %s", tail(s.logFile()))
+	s.process.Kill()
+	tb.Fatalf("Vault does not answer: %s", testserver.Tail(s.logFile()))
 	return false
 }
 
@@ -207,7 +209,7 @@ func (s *Server) waitFor(tb testing.TB, state string, is func() bool) {
 	deadline := time.Now().Add(startTimeout)
 	for !is() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("Vault does not become %s; its health is %d: %s", state, health(s.client, s.Address), tail(s.logFile()))
+			tb.Fatalf("Vault does not become %s; its health is %d: %s", state, health(s.client, s.Address), testserver.Tail(s.logFile()))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/testserver"
 )
 
 func unique(prefix string) string { return prefix + "-" + strings.ToLower(rand.Text()[:12]) }
@@ -46,7 +48,7 @@ func (s *Server) MountVersion(tb testing.TB, version string) string {
 // It returns the policy's new name.
 func (s *Server) Policy(tb testing.TB, file, mount, app string) string {
 	tb.Helper()
-	root, err := moduleRoot()
+	root, err := testserver.ModuleRoot()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package vaulttest
+package testserver
 
 import (
 	"bufio"
@@ -29,17 +29,17 @@ code=$?
 exit "$code"
 `
 
-// process is a running server.
-type process struct {
+// Process is a running server. Its methods are for one test at a time.
+type Process struct {
 	pid   int
 	stdin io.Closer
 	ended chan struct{}
 }
 
-// startProcess starts args. remove, if not empty, is a directory to remove
-// when the server has ended.
-func startProcess(logFile, remove string, args ...string) (*process, error) {
-	cmd := exec.Command("sh", append([]string{"-c", supervise, "vaulttest", logFile, remove}, args...)...)
+// Start starts args, whose output is added to logFile. remove, if not empty, is a
+// directory to remove when the server has ended.
+func Start(logFile, remove string, args ...string) (*Process, error) {
+	cmd := exec.Command("sh", append([]string{"-c", supervise, "testserver", logFile, remove}, args...)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func startProcess(logFile, remove string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's process id: %w", err)
 	}
-	p := &process{pid: pid, stdin: stdin, ended: make(chan struct{})}
+	p := &Process{pid: pid, stdin: stdin, ended: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait()
 		close(p.ended)
@@ -67,25 +67,25 @@ func startProcess(logFile, remove string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the server to end and waits until it has.
-func (p *process) stop() {
+// Stop asks the server to end and waits until it has.
+func (p *Process) Stop() {
 	_ = p.stdin.Close()
 	select {
 	case <-p.ended:
 	case <-time.After(20 * time.Second):
-		p.kill()
+		p.Kill()
 	}
 }
 
-// kill ends the server without a chance to react.
-func (p *process) kill() {
+// Kill ends the server without a chance to react.
+func (p *Process) Kill() {
 	_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	_ = p.stdin.Close()
 	<-p.ended
 }
 
-// hasEnded reports whether the server is gone.
-func (p *process) hasEnded() bool {
+// HasEnded reports whether the server is gone.
+func (p *Process) HasEnded() bool {
 	select {
 	case <-p.ended:
 		return true
@@ -94,8 +94,8 @@ func (p *process) hasEnded() bool {
 	}
 }
 
-// tail returns the end of a log file.
-func tail(path string) string {
+// Tail returns the end of a log file.
+func Tail(path string) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
