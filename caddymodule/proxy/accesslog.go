@@ -21,6 +21,9 @@ func (l accessLog) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 			enc.AddString(field.name, field.value)
 		}
 	}
+	if s.AsApp {
+		enc.AddString("as", "app")
+	}
 	if s.HubID != 0 {
 		enc.AddInt64("hub_id", s.HubID)
 	}

@@ -56,6 +56,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        conditional_scopes <scopes...>
 //	        optional_scopes    <scopes...>
 //	        scopes_from        <file>
+//	        app_scopes         <scopes...>
 //	        redirect_uri       <url>
 //	        quota              <requests> <duration>
 //	        search_quota       <requests> <duration>

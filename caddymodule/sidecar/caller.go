@@ -72,6 +72,13 @@ type Caller struct {
 	// `allow` says: `* /crm/*/gdpr-delete`. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
+	// Let the caller make calls as the app itself, with the prefix `/as-app/`
+	// or the header `X-HubSpot-As: app`: with the app's own token, for no
+	// user, on what concerns all accounts of the app, such as the webhooks
+	// journal. `apps`, `allow` and `deny` hold for them. No user token of
+	// the caller may. Default: no.
+	AppCalls bool `json:"app_calls,omitempty"`
+
 	// The caller's part of an account's quota among those who wait for it: how
 	// many turns it has where others have one, 1 to 1000. Its user tokens have
 	// equal parts of that. Below the quota it has no effect. Default: 1.
@@ -112,7 +119,7 @@ func hashOf(text string) string {
 func (c *Caller) build(name string, keys []secret.Text, jwt *CallerJWT) (*access.Caller, error) {
 	config := access.CallerConfig{
 		Name: name, Keys: keys, Certificates: c.CertSAN, Token: jwt.config(), UIDs: c.UID, GIDs: c.GID,
-		Apps: c.Apps, Users: c.Users, Share: c.Share, DryRun: c.DryRun,
+		Apps: c.Apps, Users: c.Users, AppCalls: c.AppCalls, Share: c.Share, DryRun: c.DryRun,
 	}
 	err := jwt.check()
 	if err == nil && !peercred.Known && len(c.UID)+len(c.GID) > 0 {

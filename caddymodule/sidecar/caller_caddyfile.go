@@ -26,6 +26,7 @@ import (
 //	    users    <globs...>
 //	    allow    <methods> <path glob>
 //	    deny     <methods> <path glob>
+//	    app_calls
 //	    share    <number>
 //	    dry_run
 //	}
@@ -33,17 +34,18 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 	check := func() error { return c.checkLiterals(name) }
 	checked := func(s settings.Setting) settings.Setting { return settings.Checked(s, check) }
 	err := settings.Block(d, "caller "+name, map[string]settings.Setting{
-		"key":      checked(settings.Setting{Parse: c.parseKey, Repeatable: true}),
-		"cert_san": checked(settings.List(&c.CertSAN)),
-		"jwt":      checked(settings.Setting{Parse: func(d *caddyfile.Dispenser) error { return c.parseJWT(d, name) }}),
-		"uid":      checked(ids(&c.UID)),
-		"gid":      checked(ids(&c.GID)),
-		"apps":     checked(settings.List(&c.Apps)),
-		"users":    checked(settings.List(&c.Users)),
-		"allow":    checked(rules(&c.Allow)),
-		"deny":     checked(rules(&c.Deny)),
-		"share":    {Parse: c.parseShare},
-		"dry_run":  settings.Flag(&c.DryRun),
+		"key":       checked(settings.Setting{Parse: c.parseKey, Repeatable: true}),
+		"cert_san":  checked(settings.List(&c.CertSAN)),
+		"jwt":       checked(settings.Setting{Parse: func(d *caddyfile.Dispenser) error { return c.parseJWT(d, name) }}),
+		"uid":       checked(ids(&c.UID)),
+		"gid":       checked(ids(&c.GID)),
+		"apps":      checked(settings.List(&c.Apps)),
+		"users":     checked(settings.List(&c.Users)),
+		"allow":     checked(rules(&c.Allow)),
+		"deny":      checked(rules(&c.Deny)),
+		"app_calls": settings.Flag(&c.AppCalls),
+		"share":     {Parse: c.parseShare},
+		"dry_run":   settings.Flag(&c.DryRun),
 	})
 	if err != nil {
 		return err

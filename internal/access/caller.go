@@ -44,6 +44,9 @@ type CallerConfig struct {
 	Allow []Rule
 	// Deny are the requests that the caller may not make, whatever Allow says.
 	Deny []Rule
+	// AppCalls lets the caller make calls of an app itself, with the app's
+	// own token and for no user.
+	AppCalls bool
 	// Share is how many turns the caller has where others have one, among
 	// those who wait for a portal's quota: 1 to [MaxShare]. 0 is 1.
 	Share int
@@ -69,6 +72,7 @@ type Caller struct {
 	anyRequest bool
 	dryRun     bool
 	share      int
+	appCalls   bool
 
 	// issuer and scope are set for a user token: what the caller who issued
 	// it may do binds it as well. See [Caller.Narrow].
@@ -123,7 +127,7 @@ func newCaller(config CallerConfig) (*Caller, error) {
 	return &Caller{
 		name: config.Name, keys: keys, known: known, apps: apps, users: users,
 		allow: slices.Clone(config.Allow), deny: slices.Clone(config.Deny),
-		anyRequest: len(config.Allow) == 0, dryRun: config.DryRun, share: config.Share,
+		anyRequest: len(config.Allow) == 0, dryRun: config.DryRun, share: config.Share, appCalls: config.AppCalls,
 	}, nil
 }
 

@@ -21,6 +21,8 @@ const (
 	DimensionUser   Dimension = "user"
 	DimensionMethod Dimension = "method"
 	DimensionPath   Dimension = "path"
+	// DimensionAppCalls is the right to make calls of an app itself.
+	DimensionAppCalls Dimension = "app_calls"
 )
 
 // Denial is the error for a request that the caller's policy refuses (403).
@@ -50,6 +52,8 @@ func (d *Denial) Error() string {
 		what = "may not use this method on this path"
 	case DimensionPath:
 		what = "may not use this path"
+	case DimensionAppCalls:
+		what = "may not call as the app itself: that takes the setting app_calls"
 	}
 	if d.Rule != "" {
 		what += fmt.Sprintf(" (denied by %q)", d.Rule)
@@ -86,6 +90,16 @@ func (c *Caller) CheckUser(app, user string) error {
 		return c.denial(DimensionUser, "")
 	}
 	return nil
+}
+
+// CheckAppCalls judges whether the caller may make calls of an app itself, with
+// the app's own token and for no user. It returns nil or a [*Denial]. No user
+// token may.
+func (c *Caller) CheckAppCalls() error {
+	if c.appCalls && c.scope == nil {
+		return nil
+	}
+	return c.denial(DimensionAppCalls, "")
 }
 
 func (c *Caller) denial(dimension Dimension, rule string) *Denial {

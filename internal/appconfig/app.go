@@ -52,6 +52,13 @@ type App struct {
 	// older one. A relative path starts at the working directory.
 	ScopesFrom string `json:"scopes_from,omitempty" yaml:"scopes_from,omitempty"`
 
+	// The scopes of the app's own token, with which calls as the app are
+	// made (`/as-app/`, `X-HubSpot-As: app`), such as
+	// developer.webhooks_journal.read. They are asked for with the client
+	// credentials and have nothing to do with what users grant. Default:
+	// none, so that there are no such calls.
+	AppScopes []string `json:"app_scopes,omitempty" yaml:"app_scopes,omitempty"`
+
 	// Where HubSpot sends the browser back after an install, as registered
 	// with the app in HubSpot, to the letter. Its path is the one that
 	// `hubspot_auth` answers. HubSpot wants https and a host name; http is

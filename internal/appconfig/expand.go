@@ -29,6 +29,8 @@ type Resolved struct {
 	AppID int64
 	// Scopes are empty for an app that has no install links.
 	Scopes Scopes
+	// AppScopes are those of the app's own token; without any there is none.
+	AppScopes []string
 	// RedirectURI is empty for an app that has no install links.
 	RedirectURI string
 	// Quota and SearchQuota are never zero.
@@ -96,6 +98,7 @@ func (a App) resolve(name string) (Resolved, error) {
 		ClientSecretNext: secret.New(a.ClientSecretNext),
 		AppID:            a.AppID,
 		Scopes:           Scopes{Required: a.Scopes, Conditional: a.ConditionalScopes, Optional: a.OptionalScopes},
+		AppScopes:        a.AppScopes,
 		RedirectURI:      a.RedirectURI,
 		Quota:            a.Quota,
 		SearchQuota:      a.SearchQuota,

@@ -17,6 +17,7 @@ const (
 	SettingConditionalScopes = "conditional_scopes"
 	SettingOptionalScopes    = "optional_scopes"
 	SettingScopesFrom        = "scopes_from"
+	SettingAppScopes         = "app_scopes"
 	SettingRedirectURI       = "redirect_uri"
 )
 
@@ -35,6 +36,7 @@ var settings = []Setting{
 	{Name: SettingConditionalScopes, target: func(a *App) any { return &a.ConditionalScopes }},
 	{Name: SettingOptionalScopes, target: func(a *App) any { return &a.OptionalScopes }},
 	{Name: SettingScopesFrom, target: func(a *App) any { return &a.ScopesFrom }, check: checkPath},
+	{Name: SettingAppScopes, target: func(a *App) any { return &a.AppScopes }},
 	{Name: SettingRedirectURI, target: func(a *App) any { return &a.RedirectURI }, check: checkRedirectURI},
 	{Name: "quota", target: func(a *App) any { return &a.Quota }, fallback: DefaultQuota},
 	{Name: "search_quota", target: func(a *App) any { return &a.SearchQuota }, fallback: DefaultSearchQuota},

@@ -17,6 +17,7 @@ func (e *Entry) appendFields(to []byte) []byte {
 	to = appendText(to, `,"app":`, e.App)
 	to = appendText(to, `,"caller":`, e.Caller)
 	to = appendText(to, `,"tokenId":`, e.TokenID)
+	to = appendText(to, `,"as":`, e.As)
 	to = appendText(to, `,"userTag":`, e.UserTag)
 	to = appendNumber(to, `,"portal":`, e.Portal)
 	to = appendText(to, `,"method":`, e.Method)

@@ -54,6 +54,9 @@ type Entry struct {
 	Caller string `json:"caller,omitempty"`
 	// TokenID is the id of the user token that was used, or issued.
 	TokenID string `json:"tokenId,omitempty"`
+	// As is app for a call that the app made for itself, with a token of its
+	// own: there is no user and no portal.
+	As string `json:"as,omitempty"`
 	// UserTag stands for the user; see [Entry].User.
 	UserTag string `json:"userTag,omitempty"`
 	// Portal is the HubSpot account, if a token for it was found.

@@ -14,7 +14,9 @@ const (
 	BurstLimit Limit = iota
 	// SearchLimit is the limit on searching CRM objects: 5 in 1 s.
 	SearchLimit
-	// NoLimit is for requests that neither of the two counts.
+	// JournalLimit is the limit on the webhooks journal, per app: 100 in 1 s.
+	JournalLimit
+	// NoLimit is for requests that none of them counts.
 	NoLimit
 )
 
@@ -36,7 +38,7 @@ const (
 //	/cms/…/source-code/…               files of themes and modules
 //	/events/…/send, …/send/batch       occurrences of custom events
 //	/marketing/…/single-send, …/single-email/send
-//	/webhooks-journal/…
+//	/webhooks-journal/…                which has its own limit, for all portals
 //
 // A path too many or too few does no harm: what HubSpot counts and we do not
 // shows up as somebody else's use, and what we count and HubSpot does not is
@@ -64,7 +66,7 @@ func LimitOf(method, path string) Limit {
 			return NoLimit
 		}
 	case "webhooks-journal":
-		return NoLimit
+		return JournalLimit
 	}
 	return BurstLimit
 }

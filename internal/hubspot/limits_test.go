@@ -95,7 +95,7 @@ func TestLimitOf(t *testing.T) {
 		{"POST", "/marketing/v4/email/single-send", hubspot.NoLimit},
 		{"POST", "/marketing/v3/transactional/single-email/send", hubspot.NoLimit},
 		{"GET", "/marketing/v3/emails", hubspot.BurstLimit},
-		{"GET", "/webhooks-journal/journal/2026-09/latest", hubspot.NoLimit},
+		{"GET", "/webhooks-journal/journal/2026-09/latest", hubspot.JournalLimit},
 		{"GET", "/", hubspot.BurstLimit},
 		{"GET", "/search", hubspot.BurstLimit},
 	} {

@@ -93,7 +93,7 @@ func New() *Metrics {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .5, 1, 3}, "store", "operation", "result"),
 		appAlarm: gauge("app_alarm", "1 while something is wrong with a whole app, see reason.",
 			"app", "reason"),
-		quotaWaits: histogram("quota_wait_seconds", "Time that requests which found no place in the quota at once waited for one, by quota (burst or search) and result (served, refused, or gone if the client was).",
+		quotaWaits: histogram("quota_wait_seconds", "Time that requests which found no place in the quota at once waited for one, by quota (burst, search or journal) and result (served, refused, or gone if the client was).",
 			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "app", "quota", "result"),
 		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, hublet for one to another data centre of HubSpot, or token for one with another access token.",
 			"app", "reason"),

@@ -24,8 +24,11 @@ const (
 )
 
 func limitName(limit hubspot.Limit) string {
-	if limit == hubspot.SearchLimit {
+	switch limit {
+	case hubspot.SearchLimit:
 		return "search"
+	case hubspot.JournalLimit:
+		return "journal"
 	}
 	return "burst"
 }

@@ -33,7 +33,12 @@ type Limiter struct {
 	epoch  time.Time
 	burst  set
 	search set
+	// journal has one bucket, as that limit is not counted by portal.
+	journal set
 }
+
+// journalRate is what HubSpot documents for the webhooks journal of an app.
+var journalRate = Rate{Count: 100, Per: time.Second}
 
 // NewLimiter makes a Limiter.
 func NewLimiter(c Config) *Limiter {
@@ -44,6 +49,7 @@ func NewLimiter(c Config) *Limiter {
 	l := &Limiter{epoch: time.Now()}
 	l.burst.init(l, c.Burst, hubspot.PolicyTenSecondlyRolling, size)
 	l.search.init(l, c.Search, hubspot.PolicySecondly, size)
+	l.journal.init(l, journalRate, hubspot.PolicySecondly, 1)
 	return l
 }
 
@@ -144,6 +150,8 @@ func (l *Limiter) bucket(r *Request, now int64) *bucket {
 		return l.burst.get(r.HubID, now)
 	case hubspot.SearchLimit:
 		return l.search.get(r.HubID, now)
+	case hubspot.JournalLimit:
+		return l.journal.get(0, now)
 	}
 	return nil
 }

@@ -134,6 +134,9 @@ func (c *Call) readTarget() error {
 	if err != nil {
 		return apierror.Bad(err)
 	}
+	if t, err = c.readAsApp(t); err != nil {
+		return err
+	}
 	user, rest, fromPath, err := t.cutUser()
 	if err != nil {
 		return apierror.Bad(err)
@@ -143,7 +146,9 @@ func (c *Call) readTarget() error {
 		if user == "" {
 			return c.userRequired()
 		}
-		c.user, c.namedBy = user, "the path prefix /as/{user}/"
+		if err := c.named("the path prefix /as/{user}/", user); err != nil {
+			return err
+		}
 		c.prefix = strings.TrimSuffix(t.path, rest.path)
 	}
 	if user, err = c.relay.User.Find(r); err != nil {
@@ -156,6 +161,8 @@ func (c *Call) readTarget() error {
 func (c *Call) named(source, user string) error {
 	switch {
 	case user == "" || user == c.user:
+	case c.asApp:
+		return apierror.Badf("a call as the app (/as-app/ or X-HubSpot-As) is for no user, and %s names one; leave one of the two out", source)
 	case c.user != "":
 		return apierror.Badf("the request is for two users: %s names one and %s another; let them agree", c.namedBy, source)
 	default:
@@ -228,6 +235,9 @@ func (c *Call) checkBlocked() error {
 		return apierror.New(apierror.EndpointBlocked,
 			"This endpoint of HubSpot gives out tokens or takes them in. The sidecar keeps the tokens, so it does not pass the request on.")
 	}
+	if err := c.checkAsApp(); err != nil {
+		return err
+	}
 	c.guard.suspicious = slices.ContainsFunc(c.readings, smellsOfCredentials)
 	return nil
 }
@@ -241,7 +251,7 @@ func (c *Call) judge() error {
 		return err
 	}
 	c.api = c.relay.api
-	if regional, ok := c.relay.hublets.of(c.user); ok {
+	if regional, ok := c.relay.hublets.of(c.user); ok && !c.asApp {
 		c.api = regional
 	}
 	return c.checkFrozen()
@@ -249,6 +259,9 @@ func (c *Call) judge() error {
 
 // judgeUser checks for whom the call is.
 func (c *Call) judgeUser() error {
+	if c.asApp {
+		return c.judgeAsApp()
+	}
 	if scope := c.caller.Scope(); scope != nil {
 		if err := c.named("the user token", scope.User); err != nil {
 			return err
@@ -281,7 +294,7 @@ func (c *Call) userRequired() error {
 	} else {
 		message += "The sidecar's setting user gave none for it. Name the user with the path prefix /as/{user}/."
 	}
-	return apierror.New(apierror.UserRequired, message)
+	return apierror.New(apierror.UserRequired, message+asAppHint(c.target))
 }
 
 // headerText returns a header's name as the documentation has it.

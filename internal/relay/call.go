@@ -27,7 +27,9 @@ type Call struct {
 	// namedBy says what has named the user, for the error that something else
 	// has named another.
 	namedBy string
-	// prefix is what was cut off the path because it names the user.
+	// asApp is set for a call of the app itself, which has no user.
+	asApp bool
+	// prefix is what was cut off the path because it says for whom the call is.
 	prefix string
 	method string
 	target target
@@ -170,6 +172,9 @@ func (c *Call) patience(ctx context.Context) *patience {
 func (c *Call) getToken(ctx context.Context) error {
 	wait := c.patience(ctx)
 	defer wait.end()
+	if c.asApp {
+		return c.getAppToken(wait)
+	}
 	app := c.relay.App
 	return c.relay.Desk.LookUp(wait, app, c.caller, c.user, func() (err error) {
 		c.token, err = app.Manager.Token(wait, c.user)
@@ -182,6 +187,9 @@ func (c *Call) getToken(ctx context.Context) error {
 func (c *Call) replaceToken(ctx context.Context) error {
 	wait := c.patience(ctx)
 	defer wait.end()
+	if c.asApp {
+		return c.replaceAppToken(wait)
+	}
 	token, err := c.relay.App.Manager.Rejected(wait, c.user, c.token)
 	if err == nil {
 		c.token = token

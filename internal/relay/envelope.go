@@ -95,8 +95,8 @@ func (c *Call) readEnvelope() (*envelope, error) {
 	if err == nil {
 		e, err = parseEnvelope(fields, c.relay.api.base)
 	}
-	if errors.Is(err, errNoEnvelopeUser) && c.tokenID() != "" {
-		err = nil // the token says for whom
+	if errors.Is(err, errNoEnvelopeUser) && (c.tokenID() != "" || c.asApp) {
+		err = nil // the token says for whom, or it is for no user
 	}
 	if err == nil {
 		return e, nil

@@ -95,7 +95,7 @@ func (g *guard) found(where string, n int) {
 	c.relay.Logger.LogAttrs(ctx, slog.LevelError, "HubSpot sent the access token back; it was removed from the answer",
 		slog.String("app", c.relay.App.Name),
 		slog.String("caller", c.callerName()),
-		slog.String("user_tag", c.relay.App.Manager.Tag(ctx, c.user)),
+		slog.String("user_tag", c.relay.App.LogTag(ctx, c.user)),
 		slog.Int64("hub_id", c.token.HubID),
 		slog.String("where", where),
 		slog.String("correlation_id", g.correlationID),

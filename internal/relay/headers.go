@@ -20,6 +20,7 @@ import (
 // keys of a header map.
 const (
 	headerUser        = "X-Hubspot-User"
+	headerAs          = "X-Hubspot-As"
 	headerMaxWait     = "X-Hubspot-Max-Wait"
 	headerPriority    = "X-Hubspot-Priority"
 	headerPortal      = "X-Hubspot-Portal"
@@ -34,7 +35,7 @@ const (
 // HubSpot does not get it. [httputil.ReverseProxy] removes the hop-by-hop ones.
 func staysHere(name string) bool {
 	switch name {
-	case "Authorization", "Cookie", "Cookie2", "Forwarded", "Via", "Te", headerUser, headerMaxWait, headerPriority:
+	case "Authorization", "Cookie", "Cookie2", "Forwarded", "Via", "Te", headerUser, headerAs, headerMaxWait, headerPriority:
 		return true
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")
@@ -158,11 +159,11 @@ func staysThere(name string) bool {
 func varyOn(user userid.Source) string {
 	switch {
 	case user.Header != "":
-		return "Authorization, " + headerText(user.Header)
+		return "Authorization, " + headerText(user.Header) + ", X-HubSpot-As"
 	case user.Lookup != nil:
 		return "*"
 	}
-	return "Authorization"
+	return "Authorization, X-HubSpot-As"
 }
 
 // receive moves the header of HubSpot's answer to ours. The proxy would copy

@@ -78,7 +78,7 @@ func (h *hublets) remember(user string, regional origin) {
 // findHublet returns the Hublet that HubSpot's answer names, if the call was not
 // sent there, and remembers it for the calls to come.
 func (c *Call) findHublet(got try) (regional origin, found bool) {
-	if c.relay.OneHost || c.followed {
+	if c.relay.OneHost || c.followed || c.asApp {
 		return origin{}, false
 	}
 	hublet, ok := rightHublet(got.res)

@@ -27,13 +27,13 @@ func TestVary(t *testing.T) {
 		answer []string
 		want   []string
 	}{
-		{"nothing said", header, nil, []string{"Authorization, X-HubSpot-User"}},
-		{"for a while", header, []string{"Cache-Control: max-age=60, public"}, []string{"Authorization, X-HubSpot-User"}},
-		{"with HubSpot's own", header, []string{"Vary: origin, Accept-Encoding"}, []string{"origin, Accept-Encoding", "Authorization, X-HubSpot-User"}},
+		{"nothing said", header, nil, []string{"Authorization, X-HubSpot-User, X-HubSpot-As"}},
+		{"for a while", header, []string{"Cache-Control: max-age=60, public"}, []string{"Authorization, X-HubSpot-User, X-HubSpot-As"}},
+		{"with HubSpot's own", header, []string{"Vary: origin, Accept-Encoding"}, []string{"origin, Accept-Encoding", "Authorization, X-HubSpot-User, X-HubSpot-As"}},
 		{"not to be kept", header, []string{"Cache-Control: private, no-store", "Vary: origin"}, []string{"origin"}},
 		{"not to be kept, said twice", header, []string{"Cache-Control: private", "Cache-Control: no-store"}, nil},
-		{"another header", userid.Source{Header: "X-Tenant"}, nil, []string{"Authorization, X-Tenant"}},
-		{"a constant", userid.Source{Constant: "acme"}, nil, []string{"Authorization"}},
+		{"another header", userid.Source{Header: "X-Tenant"}, nil, []string{"Authorization, X-Tenant, X-HubSpot-As"}},
+		{"a constant", userid.Source{Constant: "acme"}, nil, []string{"Authorization, X-HubSpot-As"}},
 		{"something else", userid.Source{Lookup: func(*http.Request) string { return "acme" }}, nil, []string{"*"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -23,6 +23,8 @@ const (
 // zero.
 type Summary struct {
 	App, Caller string
+	// AsApp says that the call was one of the app itself, for no user.
+	AsApp bool
 	// TokenID is the id of the user token that the call came with.
 	TokenID string
 	// HubID is the portal, and UserTag stands for the user, as in other logs.
@@ -39,7 +41,7 @@ type Summary struct {
 // Summary tells what is known of the call by now.
 func (c *Call) Summary() Summary {
 	s := Summary{
-		App: c.relay.App.Name, Caller: c.callerName(), TokenID: c.tokenID(), HubID: c.token.HubID,
+		App: c.relay.App.Name, Caller: c.callerName(), AsApp: c.asApp, TokenID: c.tokenID(), HubID: c.token.HubID,
 		Tries: c.tries, DryRun: c.dryRun, Error: c.errorKind, CorrelationID: c.correlationID,
 	}
 	if s.HubID != 0 {
@@ -78,6 +80,9 @@ func (c *Call) record() {
 		Status: c.answer.status, Error: c.errorKind, CorrelationID: c.correlationID, Tries: c.tries,
 	}
 	e.Method, e.Path = c.auditTarget()
+	if c.asApp {
+		e.As = asApp
+	}
 	switch {
 	case c.errorKind != "", c.answered:
 	case c.received != 0:
@@ -100,6 +105,9 @@ func (c *Call) auditTarget() (method, path string) {
 		return audit.Method(c.method), audit.Template(c.target.path)
 	}
 	path = c.inbound.URL.EscapedPath()
+	if after, ok := strings.CutPrefix(path, asAppPrefix); ok {
+		path = "/" + after
+	}
 	if after, ok := strings.CutPrefix(path, asPrefix); ok {
 		_, path, _ = strings.Cut(after, "/")
 		path = "/" + path

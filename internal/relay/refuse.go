@@ -41,6 +41,9 @@ func (c *Call) explain(ctx context.Context, err error) error {
 	if c.tries > 0 && !aboutUser {
 		return upstreamError(err, c.connected)
 	}
+	if c.asApp {
+		return c.relay.App.AppTokenError(err)
+	}
 	e := c.relay.App.ConnectionError(c.user, err)
 	installlink.AddTo(ctx, c.relay.Desk, c.relay.App, e, c.caller, c.user)
 	return e

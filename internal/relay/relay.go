@@ -8,7 +8,7 @@
 //
 //	relay.go       what a relay is made of
 //	call.go        the call: Serve, and what is known of it
-//	admit.go       who calls, and may they                target.go, envelope*.go
+//	admit.go       who calls, and may they                target.go, asapp.go, envelope*.go
 //	tokeninfo.go   what of it is answered here            developerkey.go
 //	roundtrip.go   a token, a place in the quota, the tries   tries.go, body.go, hublet.go
 //	headers.go     what goes up and what comes down       guard.go, mask.go

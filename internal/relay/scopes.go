@@ -10,6 +10,9 @@ import (
 // offerScopes adds the link with which the user grants what HubSpot has missed,
 // to an answer that says so. The body of the answer is as it was afterwards.
 func (c *Call) offerScopes(res *http.Response) {
+	if c.asApp {
+		return // what is missing is in the app's settings, not in a grant
+	}
 	text, _ := decodeContent(res.Header, holdBody(res))
 	needed := hubspot.ReadMissingScopes(res.StatusCode, text)
 	if len(needed) == 0 {

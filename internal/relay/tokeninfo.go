@@ -34,7 +34,7 @@ type tokenInfo struct {
 // asksTokenInfo reports whether the call is for tokenInfoPath, to the letter.
 // Other spellings and methods stay blocked.
 func (c *Call) asksTokenInfo() bool {
-	return c.method == http.MethodPost && c.target == target{path: tokenInfoPath}
+	return !c.asApp && c.method == http.MethodPost && c.target == target{path: tokenInfoPath}
 }
 
 // answerTokenInfo answers from what is known of the connection. wrong is what

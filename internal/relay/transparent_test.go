@@ -224,7 +224,7 @@ func returnedChanges() []change {
 			if slices.ContainsFunc(c.header["cache-control"], func(value string) bool { return strings.Contains(value, "no-store") }) {
 				return false
 			}
-			c.header["vary"] = append(c.header["vary"], "Authorization, X-HubSpot-User")
+			c.header["vary"] = append(c.header["vary"], "Authorization, X-HubSpot-User, X-HubSpot-As")
 			return true
 		}},
 		{"X-HubSpot-Portal is added", func(c *comparison) bool {

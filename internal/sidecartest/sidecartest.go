@@ -95,9 +95,9 @@ func App() appconfig.Resolved {
 			Required: []string{"oauth", "crm.objects.contacts.read"},
 			Optional: []string{"crm.objects.contacts.write", "crm.objects.companies.read"},
 		},
-		RedirectURI:  RedirectURI,
-		Quota:        appconfig.DefaultQuota,
-		SearchQuota:  appconfig.DefaultSearchQuota,
+		RedirectURI: RedirectURI,
+		Quota:       appconfig.DefaultQuota,
+		SearchQuota: appconfig.DefaultSearchQuota,
 	}
 }
 
