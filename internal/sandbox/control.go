@@ -6,6 +6,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
 )
 
 // control guards the sandbox's own endpoints: a web page of another site must
@@ -37,6 +39,9 @@ func (w *world) postFaults(r *http.Request) reply {
 		return sandboxError(http.StatusBadRequest, err.Error())
 	}
 	affected := w.auth.apply(req)
+	if req.Journal != nil {
+		w.journal.Apply(*req.Journal)
+	}
 	w.faults.add(req.Token, req.API)
 	w.event(r.Context(), "faults changed", slog.Int("grants", affected.Grants), slog.Int("access_tokens", affected.AccessTokens))
 	state := w.faultState()
@@ -79,6 +84,7 @@ func (w *world) noPortal(hubID int64) error {
 func (w *world) deleteFaults(r *http.Request) reply {
 	w.faults.clear()
 	w.auth.clearFaults()
+	w.journal.Apply(journal.Fault{FilesAway: new(bool)})
 	w.event(r.Context(), "faults cleared")
 	return jsonReply(http.StatusOK, w.faultState())
 }

@@ -49,6 +49,17 @@
 //	  -d client_id=5a4db0c5-0000-4000-8000-00000000de70 \
 //	  -d client_secret=sandbox-client-secret-of-no-value
 //
+// # The webhooks journal
+//
+// A token of the app itself (grant_type=client_credentials, with scopes of
+// developer.webhooks_journal.*) opens /webhooks-journal/{journal|journal-local}
+// /{version}: earliest, latest, offset/{offset}/next, and batch/… with a count,
+// as well as batch/read. Single reads answer 204 at the end. Installs and
+// uninstalls are its events, for apps that have subscribed to them at
+// /webhooks-journal/subscriptions/{version}: one file each, behind a link that
+// works for five minutes and takes no token. Files go after three days, and
+// with a restart; offsets from before are 404.
+//
 // # Data
 //
 // /crm/objects/{2026-09|2026-03}/{contacts|companies|deals}, and the same
@@ -81,6 +92,9 @@
 // Rules for the token endpoint ([TokenRule]) and for API calls ([APIRule]),
 // for the next times requests or until they are cleared:
 //
+//	curl -s $B/_sandbox/faults -d '{"api":{"path_prefix":"/webhooks-journal","answer":"server_error"}}'
+//	curl -s $B/_sandbox/faults -d '{"journal":{"lose":true}}'         # as after three days
+//	curl -s $B/_sandbox/faults -d '{"journal":{"files_away":true}}'
 //	curl -s $B/_sandbox/faults -d '{"token":{"delay":"2s"}}'
 //	curl -s $B/_sandbox/faults -d '{"token":{"drop":"after","times":1}}'       # processed, answer lost
 //	curl -s $B/_sandbox/faults -d '{"token":{"answer":"rate_limited","retry_after":3,"times":2}}'

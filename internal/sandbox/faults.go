@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
 )
 
 // What a fault can answer. Each is one of a kind that HubSpot, or the edge in
@@ -103,6 +105,9 @@ type FaultRequest struct {
 	// brings it back.
 	DeletePortal  *int64 `json:"delete_portal"`
 	RestorePortal *int64 `json:"restore_portal"`
+	// Journal does something to the webhooks journals of all apps. For one
+	// that is away there is API, with path_prefix /webhooks-journal.
+	Journal *journal.Fault `json:"journal"`
 	// Token and API add a rule. Rules apply in the order in which they were
 	// added, the first that matches a request wins.
 	Token *TokenRule `json:"token"`

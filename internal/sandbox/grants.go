@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
 )
 
 type grantState string
@@ -81,6 +83,9 @@ type authority struct {
 	codeLifetime time.Duration
 	baseLifetime time.Duration
 	logger       *slog.Logger
+	// lived is told of installs and uninstalls, with the journal's name of
+	// the event. It is called with the lock held.
+	lived func(g *grant, eventTypeID string)
 
 	mu        sync.RWMutex
 	current   map[grantKey]*grant // the installed grant of app and portal
@@ -162,6 +167,7 @@ func (a *authority) install(c *authCode) *grant {
 			state: grantActive, refresh: hubletToken(c.portal),
 		}
 		a.add(g)
+		a.lived(g, journal.TypeInstall)
 	}
 	g.scopes = c.scopes
 	g.installs.Add(1)
@@ -232,6 +238,9 @@ func (a *authority) issueForApp(app *App, scopes []string) tokenAnswer {
 
 // end takes a grant out of use. A later consent makes a new one.
 func (a *authority) end(g *grant, state grantState) {
+	if state == grantUninstalled && g.state != grantUninstalled {
+		a.lived(g, journal.TypeUninstall)
+	}
 	g.state = state
 	key := grantKey{g.app.ClientID, g.portal.HubID}
 	if a.current[key] == g {

@@ -35,6 +35,7 @@ func (w *world) routes() *http.ServeMux {
 	}
 	w.routeOAuth(handle)
 	w.routeCRM(handle)
+	w.routeJournal(handle)
 	w.routeControl(handle)
 	mux.HandleFunc("/", w.unknownPath)
 	return mux

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
 )
 
 // maxBody bounds what is read of a request body.
@@ -80,6 +82,7 @@ type world struct {
 	search  *limiter
 	faults  *faults
 	stats   *stats
+	journal *journal.Journal
 	mux     *http.ServeMux
 }
 
@@ -100,6 +103,12 @@ func newWorld(s *Sandbox) *world {
 		search:  newLimiter(s.opts.SearchQuota, s.opts.Now, true),
 		faults:  new(faults),
 		stats:   newStats(),
+		journal: journal.New(s.opts.Now),
+	}
+	w.auth.lived = func(g *grant, eventTypeID string) {
+		w.journal.Happened(journal.Happening{
+			ClientID: g.app.ClientID, AppID: g.app.AppID, HubID: g.portal.HubID, UserID: g.portal.UserID, EventTypeID: eventTypeID,
+		})
 	}
 	for i := range s.opts.Apps {
 		w.apps[s.opts.Apps[i].ClientID] = &s.opts.Apps[i]
