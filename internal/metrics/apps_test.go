@@ -21,6 +21,7 @@ func TestApps(t *testing.T) {
 	text := collected(registry)
 	for _, want := range []string{
 		`caddy_hubspot_app_alarm{app="a",reason="dead_grants"} 0`,
+		`caddy_hubspot_connection_events_total{app="a",event="reauth_required"} 0`,
 		`caddy_hubspot_audit_lost_total 0`,
 		`caddy_hubspot_token_refreshes_total{app="a",result="failed"} 0`,
 		`caddy_hubspot_tokens_removed_total{app="a",where="body"} 0`,
