@@ -19,7 +19,7 @@ const idLength = 32
 // vault/api walks dots out of the mount, and Vault may do so with escapes
 // (CVE-2026-3605).
 var apiPath = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*/){2,}` +
-	`(apps/[a-z0-9][a-z0-9._-]{0,63}/key|control/[a-z]{1,32}|connections/[a-z0-9][a-z0-9._-]{0,63}(/[0-9a-f]{2}(/[0-9a-f]{32})?)?)$`)
+	`(apps/[a-z0-9][a-z0-9._-]{0,63}/key|control/[a-z]{1,32}|connections/[a-z0-9][a-z0-9._-]{0,63}(/ledger/[a-z0-9]{1,32}|/[0-9a-f]{2}(/[0-9a-f]{32})?)?)$`)
 
 var (
 	appName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -49,6 +49,12 @@ func (p paths) record(app, id string) (string, error) {
 	return p.join("connections", app, "/"+id[:2]+"/"+id)
 }
 
+// sheet is the path of a sheet of the app's ledger. It is below the app's
+// connections, so that their rule covers it, and no shard.
+func (p paths) sheet(app, name string) (string, error) {
+	return p.join("connections", app, "/ledger/"+name)
+}
+
 // shards is the folder of an app's shards.
 func (p paths) shards(app string) (string, error) {
 	return p.join("connections", app, "")
@@ -73,10 +79,17 @@ func (p paths) check(path string) (string, error) {
 	return path, nil
 }
 
-// makeID hashes a key. The lengths keep ("a", "bc") and ("ab", "c") apart.
-func makeID(idKey []byte, key connection.Key) string {
+// makeID hashes a key.
+func makeID(idKey []byte, key connection.Key) string { return hashParts(idKey, key.App, key.User) }
+
+// makeMark hashes a text for an app's ledger. It has one part more than a key,
+// so that no text has the mark that is a connection's id.
+func makeMark(idKey []byte, app, text string) string { return hashParts(idKey, "ledger", app, text) }
+
+// hashParts hashes texts. The lengths keep ("a", "bc") and ("ab", "c") apart.
+func hashParts(idKey []byte, parts ...string) string {
 	h := hmac.New(sha256.New, idKey)
-	for _, part := range []string{key.App, key.User} {
+	for _, part := range parts {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
 		h.Write(length[:])

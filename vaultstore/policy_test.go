@@ -19,6 +19,9 @@ func TestPolicies(t *testing.T) {
 	if _, err := s.SaveDocument(t.Context(), "freezes", "text", 0); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.SaveSheet(t.Context(), app, "board", "text", 0); err != nil {
+		t.Fatal(err)
+	}
 	put(t, v, c.Mount+"/data/hubspot-apps/hbdev", map[string]any{"client_id": "id", "client_secret": "s"}, 0)
 	put(t, v, c.Mount+"/data/hubspot-apps/other", map[string]any{"client_id": "id", "client_secret": "s"}, 0)
 
@@ -52,6 +55,9 @@ func TestPolicies(t *testing.T) {
 		{"sidecar", get, "metadata/" + path, nil, 200},
 		{"sidecar", post, "metadata/" + path, map[string]any{"max_versions": 9}, 403},
 		{"sidecar", del, "metadata/" + path, nil, 403},
+		{"sidecar", get, "data/" + shards + "ledger/board", nil, 200},
+		{"sidecar", post, "data/" + shards + "ledger/board", write, 400},
+		{"sidecar", get, "data/hubspot/connections/other/ledger/board", nil, 403},
 		{"sidecar", get, "data/" + foreign, nil, 403},
 		{"sidecar", post, "data/" + foreign, write, 403},
 		{"sidecar", post, "destroy/" + foreign, first, 403},
@@ -77,6 +83,7 @@ func TestPolicies(t *testing.T) {
 		{"operator", get, "metadata/" + path, nil, 200},
 		{"operator", get, "subkeys/" + path, nil, 200},
 		{"operator", get, "data/" + path, nil, 403},
+		{"operator", get, "data/" + shards + "ledger/board", nil, 403},
 		{"operator", post, "data/" + path, write, 403},
 		{"operator", del, "data/" + path, nil, 403},
 		{"operator", post, "delete/" + path, first, 403},

@@ -27,6 +27,9 @@ type (
 	VersionedRecord = connection.Versioned
 	// RecordPage is a part of a listing.
 	RecordPage = connection.Page
+	// Ledger is the part of a Store that keeps, per app, who holds which
+	// grant.
+	Ledger = connection.Ledger
 	// DocumentStore is what a Store is beside if it keeps the list of
 	// freezes. Without it nothing can be frozen.
 	DocumentStore = connection.DocumentStore
@@ -47,6 +50,9 @@ var (
 
 // CheckDocument refuses names and texts that a [DocumentStore] does not take.
 func CheckDocument(name, text string) error { return connection.CheckDocument(name, text) }
+
+// CheckSheet refuses names and texts that a [Ledger] does not take.
+func CheckSheet(name, text string) error { return connection.CheckSheet(name, text) }
 
 // DecodeRecord reads a [Record] back from its fields.
 func DecodeRecord(fields map[string]string) (Record, error) { return connection.Decode(fields) }

@@ -7,7 +7,8 @@ path "secret/data/hubspot/apps/hbdev/key" {
   capabilities = ["create", "read"]
 }
 
-# The connections: one record per customer, with the tokens.
+# The connections: one record per customer, with the tokens; and the ledger,
+# which says who holds which grant.
 path "secret/data/hubspot/connections/hbdev/*" {
   capabilities = ["create", "read", "update"]
 }

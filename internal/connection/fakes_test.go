@@ -16,6 +16,7 @@ import (
 
 // memStore is a store whose failures a test decides.
 type memStore struct {
+	ledger
 	mu      sync.Mutex
 	records map[connection.Key]connection.Versioned
 	erased  map[connection.Key]uint64
@@ -32,9 +33,59 @@ type memStore struct {
 
 func newMemStore() *memStore {
 	return &memStore{
+		ledger:  ledger{sheets: make(map[string][]string)},
 		records: make(map[connection.Key]connection.Versioned),
 		erased:  make(map[connection.Key]uint64),
 	}
+}
+
+// ledger is a [connection.Ledger] in memory. The zero value takes no sheets.
+type ledger struct {
+	sheetMu sync.Mutex
+	sheets  map[string][]string
+	// refuse, if set, is asked before each call of a sheet.
+	refuse func(op, name string) error
+}
+
+func (l *ledger) asked(op, name string) error {
+	if l.refuse == nil {
+		return nil
+	}
+	return l.refuse(op, name)
+}
+
+func (l *ledger) LoadSheet(_ context.Context, app, name string) (string, uint64, error) {
+	l.sheetMu.Lock()
+	defer l.sheetMu.Unlock()
+	if err := l.asked("load", name); err != nil {
+		return "", 0, err
+	}
+	versions := l.sheets[app+"/"+name]
+	if len(versions) == 0 {
+		return "", 0, connection.ErrNotFound
+	}
+	return versions[len(versions)-1], uint64(len(versions)), nil
+}
+
+func (l *ledger) SaveSheet(_ context.Context, app, name, text string, based uint64) (uint64, error) {
+	l.sheetMu.Lock()
+	defer l.sheetMu.Unlock()
+	if err := l.asked("save", name); err != nil {
+		return 0, err
+	}
+	if l.sheets == nil {
+		return 0, connection.ErrUnavailable
+	}
+	if uint64(len(l.sheets[app+"/"+name])) != based {
+		return 0, connection.ErrConflict
+	}
+	l.sheets[app+"/"+name] = append(l.sheets[app+"/"+name], text)
+	return based + 1, nil
+}
+
+func (l *ledger) Mark(_ context.Context, app, text string) (string, error) {
+	sum := sha256.Sum256([]byte("mark " + app + "\x00" + text))
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 func (s *memStore) check(op string) error {

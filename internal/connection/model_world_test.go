@@ -247,6 +247,18 @@ func (s *modelStore) Save(ctx context.Context, r connection.Record, based uint64
 	return value.(uint64), nil
 }
 
+func (s *modelStore) LoadSheet(context.Context, string, string) (string, uint64, error) {
+	return "", 0, connection.ErrUnavailable
+}
+
+func (s *modelStore) SaveSheet(context.Context, string, string, string, uint64) (uint64, error) {
+	return 0, connection.ErrUnavailable
+}
+
+func (s *modelStore) Mark(context.Context, string, string) (string, error) {
+	return "", connection.ErrUnavailable
+}
+
 func (s *modelStore) Erase(context.Context, connection.Key, uint64) error { return nil }
 
 func (s *modelStore) List(context.Context, string, string, int) (connection.Page, error) {

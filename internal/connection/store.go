@@ -65,6 +65,8 @@ type Store interface {
 	// shows nothing of the user and is the same in every process that
 	// shares the store. It may have to read the store once.
 	ID(ctx context.Context, key Key) (string, error)
+
+	Ledger
 }
 
 // SaveChecker is what a [Store] is beside if it can tell whether it would take

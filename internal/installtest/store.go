@@ -81,6 +81,22 @@ func (s *Store) Erase(ctx context.Context, key connection.Key, keep uint64) erro
 	return s.Store.Erase(ctx, key, keep)
 }
 
+// LoadSheet implements [connection.Ledger].
+func (s *Store) LoadSheet(ctx context.Context, app, name string) (string, uint64, error) {
+	if err := s.called(); err != nil {
+		return "", 0, err
+	}
+	return s.Store.LoadSheet(ctx, app, name)
+}
+
+// SaveSheet implements [connection.Ledger].
+func (s *Store) SaveSheet(ctx context.Context, app, name, text string, based uint64) (uint64, error) {
+	if err := s.called(); err != nil {
+		return 0, err
+	}
+	return s.Store.SaveSheet(ctx, app, name, text, based)
+}
+
 // List implements [connection.Store].
 func (s *Store) List(ctx context.Context, app, cursor string, limit int) (connection.Page, error) {
 	if err := s.called(); err != nil {

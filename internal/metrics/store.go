@@ -80,6 +80,20 @@ func (s *measuredStore) List(ctx context.Context, app, cursor string, limit int)
 	return page, err
 }
 
+func (s *measuredStore) LoadSheet(ctx context.Context, app, name string) (string, uint64, error) {
+	begun := time.Now()
+	text, version, err := s.Store.LoadSheet(ctx, app, name)
+	s.measure("load_sheet", begun, err)
+	return text, version, err
+}
+
+func (s *measuredStore) SaveSheet(ctx context.Context, app, name, text string, based uint64) (uint64, error) {
+	begun := time.Now()
+	version, err := s.Store.SaveSheet(ctx, app, name, text, based)
+	s.measure("save_sheet", begun, err)
+	return version, err
+}
+
 // CanSave implements [connection.SaveChecker]. A store that cannot tell says
 // nothing against it.
 func (s *measuredStore) CanSave(ctx context.Context, key connection.Key) error {

@@ -68,11 +68,18 @@ func newSealer(key Key) (*sealer, error) {
 	return &sealer{aead: aead, idKey: idKey, keyID: hex.EncodeToString(keyID)}, nil
 }
 
-// id is HMAC-SHA256 over app and user, each after its length in 8 bytes, cut
-// to 16 bytes: no two keys meet by where one part ends.
-func (s *sealer) id(key connection.Key) string {
+// id names a connection.
+func (s *sealer) id(key connection.Key) string { return s.hash(key.App, key.User) }
+
+// mark hashes a text for an app's ledger. It has one part more than a key, so
+// that no text has the mark that is a connection's id.
+func (s *sealer) mark(app, text string) string { return s.hash("ledger", app, text) }
+
+// hash is HMAC-SHA256 over parts, each after its length in 8 bytes, cut to 16
+// bytes: no two lists of parts meet by where one part ends.
+func (s *sealer) hash(parts ...string) string {
 	mac := hmac.New(sha256.New, s.idKey)
-	for _, part := range []string{key.App, key.User} {
+	for _, part := range parts {
 		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		mac.Write([]byte(part))
 	}

@@ -47,6 +47,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Backing) {
 		{"ListHasTombstones", testListHasTombstones},
 		{"ID", testID},
 		{"ContextEnds", testContextEnds},
+		{"Ledger", testLedger},
+		{"LedgerOneWinnerPerVersion", testLedgerWinner},
+		{"LedgerArguments", testLedgerArguments},
+		{"Mark", testMark},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, fresh(t)) })
 	}

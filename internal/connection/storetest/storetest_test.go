@@ -50,6 +50,37 @@ func (m *memory) SaveDocument(ctx context.Context, name, text string, based uint
 	return based + 1, nil
 }
 
+func (m *memory) LoadSheet(ctx context.Context, app, name string) (string, uint64, error) {
+	if err := cmp.Or(ctx.Err(), connection.CheckSheet(name, "")); err != nil {
+		return "", 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	versions := m.texts[app+"/"+name]
+	if len(versions) == 0 {
+		return "", 0, connection.ErrNotFound
+	}
+	return versions[len(versions)-1], uint64(len(versions)), nil
+}
+
+func (m *memory) SaveSheet(ctx context.Context, app, name, text string, based uint64) (uint64, error) {
+	if err := cmp.Or(ctx.Err(), connection.CheckSheet(name, text)); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if uint64(len(m.texts[app+"/"+name])) != based {
+		return 0, connection.ErrConflict
+	}
+	m.texts[app+"/"+name] = append(m.texts[app+"/"+name], text)
+	return based + 1, nil
+}
+
+func (m *memory) Mark(_ context.Context, app, text string) (string, error) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "ledger %q %q", app, text))
+	return hex.EncodeToString(sum[:16]), nil
+}
+
 func (m *memory) Load(ctx context.Context, key connection.Key) (connection.Versioned, error) {
 	if err := ctx.Err(); err != nil {
 		return connection.Versioned{}, err
