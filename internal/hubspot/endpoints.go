@@ -136,5 +136,11 @@ func (e Endpoints) TokenURL() string {
 // RevokeURL is where a refresh token is revoked.
 func (e Endpoints) RevokeURL() string { return e.TokenURL() + "/revoke" }
 
+// UninstallURL is where an app is removed from an account.
+func (e Endpoints) UninstallURL() string {
+	e = e.WithDefaults()
+	return e.API + "/appinstalls/" + e.Version + "/external-install"
+}
+
 // IntrospectURL is where a token is described.
 func (e Endpoints) IntrospectURL() string { return e.TokenURL() + "/introspect" }

@@ -98,6 +98,8 @@
 //	curl -s $B/_sandbox/faults -d '{"token":{"delay":"2s"}}'
 //	curl -s $B/_sandbox/faults -d '{"token":{"drop":"after","times":1}}'       # processed, answer lost
 //	curl -s $B/_sandbox/faults -d '{"token":{"answer":"rate_limited","retry_after":3,"times":2}}'
+//	curl -s $B/_sandbox/faults -d '{"token":{"endpoint":"revoke","answer":"server_error","times":2}}'
+//	curl -s $B/_sandbox/faults -d '{"api":{"answer":"gateway_error","method":"DELETE","path_prefix":"/appinstalls/"}}'
 //	curl -s $B/_sandbox/faults -d '{"api":{"answer":"rate_limited","policy":"DAILY"}}'
 //	curl -s $B/_sandbox/faults -d '{"api":{"answer":"unauthorized","times":1}}'
 //	curl -s $B/_sandbox/faults -d '{"api":{"answer":"cut_body","path_prefix":"/crm/"}}'
@@ -110,7 +112,7 @@
 // # Looking
 //
 // GET /_sandbox/stats ([Stats]) counts requests by endpoint and status,
-// refreshes by grant and how many of them ran at the same time, API calls by
+// revocations and refreshes by grant and how many of them ran at the same time, API calls by
 // portal, calls beyond the quota, and uses of /oauth/v1. POST /_sandbox/reset
 // puts everything back to the start. Any request to /_sandbox/echo/… is
 // answered with what arrived ([Echo]).

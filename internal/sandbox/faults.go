@@ -35,8 +35,17 @@ const (
 	dropAfter  = "after"  // after it: the effect is there, the answer is lost
 )
 
-// TokenRule is a fault of the token endpoint.
+// The endpoints that a [TokenRule] can be for.
+const (
+	endpointToken  = "token"
+	endpointRevoke = "revoke"
+)
+
+// TokenRule is a fault of the token endpoint, or of the one at which refresh
+// tokens are revoked.
 type TokenRule struct {
+	// Endpoint is token, the default, or revoke.
+	Endpoint string `json:"endpoint,omitempty"`
 	// GrantType, ClientID and HubID narrow the rule; empty matches all.
 	// HubID is that of the refresh token in the request.
 	GrantType string `json:"grant_type,omitempty"`
@@ -238,6 +247,14 @@ func (r *TokenRule) validate() error {
 	if err := r.check(answerInvalidClient, answerInvalidGrant, answerRateLimited, answerServerError,
 		answerGateway, answerLocked, answerMigration, answerEmpty, answerBrokenJSON); err != nil {
 		return fmt.Errorf("token: %w", err)
+	}
+	switch {
+	case r.Endpoint != "" && r.Endpoint != endpointToken && r.Endpoint != endpointRevoke:
+		return fmt.Errorf("token: endpoint: %q is neither token nor revoke", r.Endpoint)
+	case r.Endpoint == endpointRevoke && r.GrantType != "":
+		return errors.New("token: grant_type: a revocation has none")
+	case r.Endpoint == endpointRevoke && r.Answer == answerBrokenJSON:
+		return errors.New("token: answer: that of a revocation is empty and cannot be broken")
 	}
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// applyToken answers a request to the token endpoint as the first matching
-// rule says; real is the answer without a fault.
-func (f *faults) applyToken(w *world, r *http.Request, form url.Values, real func() reply) reply {
+// applyToken answers a request to a token endpoint as the first matching rule
+// says; real is the answer without a fault.
+func (f *faults) applyToken(w *world, r *http.Request, endpoint string, form url.Values, real func() reply) reply {
 	hubID := noted(r).hubID
 	rule, ok := take(f, &f.token, func(t *TokenRule) bool {
-		return (t.GrantType == "" || t.GrantType == form.Get("grant_type")) &&
+		return cmp.Or(t.Endpoint, endpointToken) == endpoint && (t.GrantType == "" || t.GrantType == form.Get("grant_type")) &&
 			(t.ClientID == "" || t.ClientID == form.Get("client_id")) &&
 			(t.HubID == 0 || t.HubID == hubID)
 	})

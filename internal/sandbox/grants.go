@@ -36,8 +36,9 @@ type grant struct {
 	scopes  []string
 	refresh string // the current refresh token
 
-	installs, refreshes, refused atomic.Int64
-	inFlight, maxInFlight        atomic.Int64
+	installs, refreshes, refused, revocations atomic.Int64
+
+	inFlight, maxInFlight atomic.Int64
 }
 
 // enter counts a refresh under way; the caller calls leave afterwards.
@@ -327,7 +328,7 @@ func (a *authority) grantStats() []GrantStats {
 		out[i] = GrantStats{
 			Grant: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, Status: string(g.state),
 			Installs: g.installs.Load(), Refreshes: g.refreshes.Load(),
-			RefusedRefreshes: g.refused.Load(), MaxConcurrentRefreshes: g.maxInFlight.Load(),
+			RefusedRefreshes: g.refused.Load(), Revocations: g.revocations.Load(), MaxConcurrentRefreshes: g.maxInFlight.Load(),
 		}
 	}
 	return out

@@ -139,6 +139,18 @@ func signed(t accessToken, token string) *signedToken {
 // revoke kills a refresh token. Access tokens made with it live on, and the
 // app stays installed. As in RFC 7009, an unknown token is no error.
 func (w *world) revoke(r *http.Request) reply {
+	form, problem := oauthForm(r)
+	if problem != nil {
+		return problem.reply()
+	}
+	if g, _, _ := w.auth.lookupRefresh(form.Get("token")); g != nil {
+		g.revocations.Add(1)
+		noted(r).grant, noted(r).hubID = g.id, g.portal.HubID
+	}
+	return w.faults.applyToken(w, r, endpointRevoke, form, func() reply { return w.revokeToken(r) })
+}
+
+func (w *world) revokeToken(r *http.Request) reply {
 	app, token, problem := w.tokenForm(r)
 	if problem != nil {
 		return problem.reply()

@@ -109,6 +109,41 @@ func TestUninstall(t *testing.T) {
 	r.api("DELETE", "/appinstalls/v9/external-install", r.connect().access, "").want(404)
 }
 
+// TestRevocationFaults breaks the end of a grant: refreshes are not touched by
+// its rules, and it is not by theirs.
+func TestRevocationFaults(t *testing.T) {
+	r := newRig(t, nil)
+	got := r.connect()
+	r.fault(`{"token":{"endpoint":"revoke","answer":"server_error","times":1}}`)
+	r.fault(`{"token":{"endpoint":"revoke","answer":"invalid_client","times":1}}`)
+	r.refresh(got.refresh).want(200)
+	r.post("/oauth/2026-09/token/revoke", "token", got.refresh).want(500)
+	r.post("/oauth/2026-09/token/revoke", "token", got.refresh).want(400).has("BAD_CLIENT_SECRET")
+	r.refresh(got.refresh).want(200)
+	r.fault(`{"token":{"answer":"server_error"}}`)
+	r.post("/oauth/2026-09/token/revoke", "token", got.refresh).want(200)
+	grant := r.box.Stats().Grants[0]
+	if grant.Revocations != 3 || grant.Status != "revoked" {
+		t.Errorf("%d revocations were counted of a grant that is %s; want 3, revoked", grant.Revocations, grant.Status)
+	}
+}
+
+// TestUninstallFaults breaks the end of an installation.
+func TestUninstallFaults(t *testing.T) {
+	r := newRig(t, nil)
+	got := r.connect()
+	const path = "/appinstalls/2026-09/external-install"
+	r.fault(`{"api":{"answer":"gateway_error","method":"DELETE","path_prefix":"/appinstalls/","times":1}}`)
+	r.api("GET", "/crm/objects/2026-09/contacts", got.access, "").want(200)
+	r.api("DELETE", path, got.access, "").want(502)
+	r.refresh(got.refresh).want(200)
+	r.api("DELETE", path, got.access, "").want(204)
+	counts := r.box.Stats().Endpoints["DELETE /appinstalls/{version}/external-install"]
+	if counts["502"] != 1 || counts["204"] != 1 {
+		t.Errorf("counted %v; want one 502 and one 204", counts)
+	}
+}
+
 func TestLegacyV1(t *testing.T) {
 	r := newRig(t, nil)
 	got := r.connect()

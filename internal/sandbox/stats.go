@@ -90,6 +90,9 @@ type GrantStats struct {
 	Refreshes int64 `json:"refreshes"`
 	// RefusedRefreshes are those answered with BAD_REFRESH_TOKEN or BAD_HUB.
 	RefusedRefreshes int64 `json:"refused_refreshes"`
+	// Revocations are requests to revoke its refresh token, those that a
+	// fault kept from doing it too.
+	Revocations int64 `json:"revocations"`
 	// MaxConcurrentRefreshes is the largest number of refreshes that were
 	// under way at the same time, over all processes; 1 is ideal.
 	MaxConcurrentRefreshes int64 `json:"max_concurrent_refreshes"`

@@ -74,7 +74,7 @@ func (w *world) token(r *http.Request) reply {
 		defer g.leave()
 		noted(r).grant, noted(r).hubID = g.id, g.portal.HubID
 	}
-	return w.faults.applyToken(w, r, form, func() reply { return w.issueToken(r, form) })
+	return w.faults.applyToken(w, r, endpointToken, form, func() reply { return w.issueToken(r, form) })
 }
 
 func (w *world) issueToken(r *http.Request, form url.Values) reply {
