@@ -57,13 +57,15 @@ func (a *Authority) IssueClient(tb testing.TB, name, certFile, keyFile string) {
 	a.issue(tb, template, certFile, keyFile)
 }
 
-func (a *Authority) issueServer(tb testing.TB, dir string) {
+// IssueServer writes a new certificate for localhost and 127.0.0.1 and its key to
+// the two files.
+func (a *Authority) IssueServer(tb testing.TB, certFile, keyFile string) {
 	tb.Helper()
 	template := certificate("localhost")
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	template.DNSNames = []string{"localhost"}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	a.issue(tb, template, filepath.Join(dir, serverCert), filepath.Join(dir, serverKey))
+	a.issue(tb, template, certFile, keyFile)
 }
 
 func (a *Authority) issue(tb testing.TB, template *x509.Certificate, certFile, keyFile string) {

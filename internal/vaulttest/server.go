@@ -94,7 +94,7 @@ func newServer(tb testing.TB, dir string, remove bool) *Server {
 	if remove {
 		s.remove = dir
 	}
-	authority.issueServer(tb, dir)
+	authority.IssueServer(tb, filepath.Join(dir, serverCert), filepath.Join(dir, serverKey))
 	for attempt := 0; ; attempt++ {
 		s.takePorts(tb)
 		if s.start(tb) {

@@ -87,7 +87,7 @@ type kit struct {
 func newKit(t *testing.T, s Suite) *kit {
 	k := &kit{T: t, storage: s.Fresh(t), backoff: time.Minute}
 	if s.RealTime {
-		k.backoff = 300 * time.Millisecond
+		k.backoff = 600 * time.Millisecond
 	}
 	t.Cleanup(func() { k.close(webhookqueue.Queue.Close) })
 	return k

@@ -64,7 +64,7 @@ func (k *kit) wantNext(q webhookqueue.Queue, id string, attempt int) webhookqueu
 // wantNone checks that nothing can be received now.
 func (k *kit) wantNone(q webhookqueue.Queue) {
 	k.Helper()
-	ctx, cancel := context.WithTimeout(k.Context(), k.backoff/4)
+	ctx, cancel := context.WithTimeout(k.Context(), k.backoff/8)
 	defer cancel()
 	if d, err := q.Receive(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		id := ""

@@ -91,11 +91,11 @@ func testRetryWaits(k *kit) {
 	q := k.open()
 	k.put(q, message(1, "", "a"))
 	d := k.wantNext(q, "a", 1)
+	k.put(q, message(1, "", "b"))
 	since := time.Now()
 	k.retry(d, k.backoff)
-	k.wantNone(q)
-	k.put(q, message(1, "", "b"))
 	k.done(k.wantNext(q, "b", 1))
+	k.wantNone(q)
 	d = k.wantNext(q, "a", 2)
 	if waited := time.Since(since); waited < k.backoff {
 		k.Errorf("the message came again after %v; want %v at least", waited, k.backoff)

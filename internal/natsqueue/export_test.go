@@ -1,0 +1,7 @@
+package natsqueue
+
+// Kill ends a queue as kill -9 ends a sidecar: nobody is told.
+func (q *Queue) Kill() {
+	q.killed = true
+	_ = q.Close()
+}
