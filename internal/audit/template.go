@@ -40,30 +40,32 @@ const (
 // account's custom objects (2-123, p123_cars) and properties. A word in
 // another case, or with a character percent-encoded, is not one.
 func Template(path string) string {
+	return string(AppendTemplate(make([]byte, 0, min(len(path)+1, 128)), path))
+}
+
+// AppendTemplate appends what [Template] returns to b.
+func AppendTemplate(b []byte, path string) []byte {
 	rest, ok := strings.CutPrefix(path, "/")
 	if !ok {
 		if path == "" {
-			return ""
+			return b
 		}
-		return placeholder
+		return append(b, placeholder...)
 	}
-	var b strings.Builder
-	b.Grow(min(len(path)+1, 128))
 	for range maxSegments {
 		segment, after, more := strings.Cut(rest, "/")
-		b.WriteByte('/')
+		b = append(b, '/')
 		if isWord(segment) {
-			b.WriteString(segment)
+			b = append(b, segment...)
 		} else {
-			b.WriteString(placeholder)
+			b = append(b, placeholder...)
 		}
 		if !more {
-			return b.String()
+			return b
 		}
 		rest = after
 	}
-	b.WriteString("/…")
-	return b.String()
+	return append(b, "/…"...)
 }
 
 func isWord(segment string) bool {
