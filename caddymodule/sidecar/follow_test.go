@@ -126,7 +126,7 @@ func TestCallerKeyIsFollowed(t *testing.T) {
 	if after.Manager != before.Manager || after.Limiter != before.Limiter {
 		t.Error("what has nothing to do with the key was made anew")
 	}
-	for kind, want := range map[string]int{"manager": 1, "store": 3, "quota": 1, "freezes": 1} {
+	for kind, want := range map[string]int{"manager": 1, "store": 4, "quota": 1, "freezes": 1, "scopeuse": 1} {
 		if got := caddytest.References(kind); got != want {
 			t.Errorf("%d references to %s, want %d", got, kind, want)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/jwtauth"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 )
 
 // Generation is what a config's settings have come to at one reading of the
@@ -41,6 +42,8 @@ type Generation struct {
 	// opens tells whether what is kept is opened with the same key.
 	opens   pool.Key
 	freezes *freeze.Keeper
+	// scopeUse is there before the apps, which learn by it.
+	scopeUse *scopeuse.Keeper
 	// fallback is nil without a fallback cache.
 	fallback *fallback
 	releases releases
@@ -105,6 +108,9 @@ func (g *Generation) build(before *Generation) error {
 	if err := g.provisionStore(before); err != nil {
 		return err
 	}
+	if err := g.provisionScopeUse(); err != nil {
+		return err
+	}
 	for _, app := range resolved {
 		if err := g.provisionApp(app); err != nil {
 			return fmt.Errorf("app %q: %w", app.Name, err)
@@ -119,10 +125,12 @@ func (g *Generation) build(before *Generation) error {
 	return nil
 }
 
-// start has the store know what it is used for, and looks at what is frozen.
+// start has the store know what it is used for, looks at what is frozen, and
+// keeps what is learnt of scopes.
 func (g *Generation) start() {
 	g.store.need(g.apps)
 	g.freezes.Start()
+	g.scopeUse.Start()
 }
 
 func (g *Generation) readEndpoints() error {
@@ -218,8 +226,9 @@ func (g *Generation) provisionApp(app appconfig.Resolved) error {
 			Credentials: pooled.credentials,
 			RedirectURI: app.RedirectURI,
 		},
-		Manager: pooled.manager,
-		Limiter: limiter,
+		Manager:  pooled.manager,
+		Limiter:  limiter,
+		ScopeUse: g.scopeUse.App(appconfig.CanonicalName(app.Name)),
 	})
 	return nil
 }

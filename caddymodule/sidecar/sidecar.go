@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 )
 
 func init() {
@@ -183,6 +184,9 @@ func (s *Sidecar) Budget() *relay.Budget { return s.budget }
 
 // Freezes knows what operators have frozen.
 func (s *Sidecar) Freezes() *freeze.Keeper { return s.live.current.Load().freezes }
+
+// ScopeUse knows which scopes the apps need.
+func (s *Sidecar) ScopeUse() *scopeuse.Keeper { return s.live.current.Load().scopeUse }
 
 // Endpoints say where HubSpot is, with defaults filled in.
 func (s *Sidecar) Endpoints() hubspot.Endpoints { return s.live.current.Load().endpoints }

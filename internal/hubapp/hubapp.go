@@ -11,10 +11,11 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
-// App is one configured HubSpot app. All fields are required; they are set
+// App is one configured HubSpot app. All fields but one are required; they are set
 // before the first use and left as they are. It is safe for concurrent use and
 // must not be copied.
 type App struct {
@@ -30,6 +31,8 @@ type App struct {
 	Manager *connection.Manager
 	// Limiter paces requests to the API.
 	Limiter *quota.Limiter
+	// ScopeUse learns which scopes the app needs; nil learns nothing.
+	ScopeUse *scopeuse.App
 
 	sealers sealerCache
 }

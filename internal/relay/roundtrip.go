@@ -25,9 +25,7 @@ func (roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res.Request = r
 	c.received = res.StatusCode
-	if res.StatusCode == http.StatusForbidden {
-		c.offerScopes(res)
-	}
+	c.learnScopes(res)
 	c.guard.watch(res)
 	if c.enveloped {
 		return c.guard.envelop(res), nil

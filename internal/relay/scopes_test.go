@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
@@ -105,6 +107,43 @@ func TestReconnectAsksForWhatWasGranted(t *testing.T) {
 		e = wantOwnError(t, h.Get("/crm/objects/2026-09/contacts", "globex"), 404, "not_connected")
 		if asked, want := asksFor(t, e.Links["connect"]), "oauth crm.objects.contacts.read | crm.objects.contacts.write crm.objects.companies.read"; asked != want {
 			t.Errorf("the first link asks for %q, want %q", asked, want)
+		}
+	}
+}
+
+// What calls teach is in the store for all sidecars, and names neither users nor
+// what they asked for.
+func TestScopesAreLearnt(t *testing.T) {
+	t.Parallel()
+	h := start(t, sidecartest.Config{Audit: true})
+	const user, contact = "person@example.com", "/crm/objects/2026-09/contacts"
+	h.ConnectInSandbox(user, sandbox.DemoHubID, "crm.objects.companies.read")
+	const secretPath = contact + "/mail%40example.org?idProperty=secret-value"
+	for _, tc := range []struct {
+		method, target string
+		status         int
+	}{{"GET", contact, 200}, {"PATCH", secretPath, 403}, {"GET", "/nowhere", 404}} {
+		got := h.Do(tc.method, tc.target, strings.NewReader(`{"properties":{"lastname":"Tilda"}}`),
+			"Authorization", "Bearer "+testCallerKey, "X-HubSpot-User", user, "Content-Type", "application/json")
+		if got.StatusCode != tc.status {
+			t.Fatalf("%s %s: %s %s", tc.method, tc.target, got.Status, got.Text)
+		}
+	}
+	r := h.Scopes.Report(t.Context(), "hbdev")
+	if r.Problem != nil || len(r.Needed) != 2 || r.Needed["crm.objects.contacts.read"].IsZero() || r.Needed["crm.objects.contacts.write"].IsZero() {
+		t.Errorf("needed: %+v", r)
+	}
+	tag := h.App("hbdev").Manager.Tag(t.Context(), user)
+	if len(r.Refusals) != 1 || !slices.Equal(r.Refusals[0].Endpoints, []string{"PATCH " + contact + "/{id}"}) || !slices.Equal(r.Refusals[0].Tags, []string{tag}) {
+		t.Errorf("refusals: %+v", r.Refusals)
+	}
+	text, _, err := h.Store.(connection.DocumentStore).LoadDocument(t.Context(), "scopes")
+	if err != nil || !strings.Contains(text, tag) {
+		t.Fatalf("the document: %v, %s", err, text)
+	}
+	for _, private := range []string{"person", "example", "mail", "secret-value", "Tilda", "62515"} {
+		if strings.Contains(text, private) {
+			t.Errorf("the document has %q: %s", private, text)
 		}
 	}
 }

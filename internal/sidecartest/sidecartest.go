@@ -29,6 +29,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -78,6 +79,7 @@ type Kit struct {
 	Store   connection.Store
 	Metrics *metrics.Metrics
 	Freezes *freeze.Keeper
+	Scopes  *scopeuse.Keeper
 	Desk    *admission.Desk
 	Apps    []*hubapp.App
 	// Audit is nil unless asked for; its file is AuditFile.
@@ -117,7 +119,7 @@ func New(t testing.TB, c Config) *Kit {
 	if k.Store == nil {
 		k.Store = MemoryStore(t)
 	}
-	k.startFreezes()
+	k.startControls()
 	if c.Apps == nil {
 		c.Apps = []appconfig.Resolved{App()}
 	}
@@ -156,14 +158,14 @@ func (k *Kit) startSandbox(o sandbox.Options) {
 	k.SandboxURL = server.URL
 }
 
-func (k *Kit) startFreezes() {
-	config := freeze.Config{Logger: k.Logger}
-	if documents, ok := k.Store.(connection.DocumentStore); ok {
-		config.Store = documents
-	}
-	k.Freezes = freeze.New(config)
+// startControls starts what works with the store's documents. What is learnt of
+// scopes is in the store when it is asked for.
+func (k *Kit) startControls() {
+	documents, _ := k.Store.(connection.DocumentStore)
+	k.Freezes = freeze.New(freeze.Config{Logger: k.Logger, Store: documents})
 	k.Freezes.Start()
 	k.T.Cleanup(k.Freezes.Close)
+	k.Scopes = scopeuse.New(scopeuse.Config{Logger: k.Logger, Store: documents})
 }
 
 func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *hubapp.App {
@@ -187,7 +189,8 @@ func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *
 	})
 	return &hubapp.App{
 		Name: name, Settings: settings, Endpoints: endpoints, Client: client, Manager: manager,
-		Limiter: quota.NewLimiter(quota.Config{Burst: quota.Rate(settings.Quota), Search: quota.Rate(settings.SearchQuota)}),
+		Limiter:  quota.NewLimiter(quota.Config{Burst: quota.Rate(settings.Quota), Search: quota.Rate(settings.SearchQuota)}),
+		ScopeUse: k.Scopes.App(name),
 	}
 }
 
