@@ -39,12 +39,17 @@ func init() {
 //	POST   /hubspot/tags/<app>                         the tag of the user that the body names
 //	GET    /hubspot/quota/<app>[/<portal>]             what is used of HubSpot's limits
 //	DELETE /hubspot/quota/<app>[/<portal>]             forgets what HubSpot has said of them
+//	GET    /hubspot/scopes/<app>                       which scopes the app needs
 //
 // <user> is percent-encoded. No answer holds a token.
 type API struct{}
 
-// answerTimeout bounds what an admin request may ask of the store and HubSpot.
-const answerTimeout = 30 * time.Second
+// answerTimeout bounds what an admin request may ask of the store and HubSpot;
+// listTimeout is for one that lists all connections of an app.
+const (
+	answerTimeout = 30 * time.Second
+	listTimeout   = 10 * time.Minute
+)
 
 // CaddyModule returns the Caddy module information.
 func (API) CaddyModule() caddy.ModuleInfo {
@@ -64,14 +69,21 @@ func (*API) Routes() []caddy.AdminRoute {
 		{Pattern: adminapi.Freezes, Handler: handler(freezes)},
 		{Pattern: adminapi.Tags + "/", Handler: handler(tags)},
 		{Pattern: adminapi.Quota + "/", Handler: handler(quotas)},
+		{Pattern: adminapi.Scopes + "/", Handler: handlerWithin(listTimeout, scopes)},
 	}
 }
 
 // handler writes the answer of a function as JSON. It is bounded in time and
 // never cached.
-func handler(answer func(ctx context.Context, r *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
+func handler(answer answerFunc) caddy.AdminHandlerFunc { return handlerWithin(answerTimeout, answer) }
+
+// answerFunc makes the status and the body of an answer.
+type answerFunc func(ctx context.Context, r *http.Request) (int, any, error)
+
+// handlerWithin is handler with a bound of its own.
+func handlerWithin(timeout time.Duration, answer answerFunc) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		status, body, err := answer(ctx, r)
 		if err != nil {

@@ -29,6 +29,7 @@ sandbox HubSpot to develop and test against.`,
 			cmd.AddCommand(statusCommand(), connectionsCommand(), disconnectCommand(),
 				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
 			cmd.AddCommand(quotaCommand())
+			cmd.AddCommand(scopesCommand())
 		},
 	})
 }
@@ -144,8 +145,5 @@ func tellAdmin(cmd *cobra.Command, method, uri string, body []byte) error {
 	if err := json.Unmarshal(content, &answer); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	encoder := json.NewEncoder(cmd.OutOrStdout())
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(answer)
+	return printJSON(cmd.OutOrStdout(), answer)
 }

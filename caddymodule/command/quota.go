@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,12 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
-)
-
-// Exit codes of the command quota.
-const (
-	exitNotGood  = 1
-	exitWrongUse = 2
 )
 
 func quotaCommand() *cobra.Command {
@@ -48,11 +41,8 @@ command was used wrongly or no sidecar was reached.`,
 	adminFlags(cmd)
 	cmd.Flags().Bool("reset", false, "Forget what HubSpot has said")
 	cmd.Flags().Bool("json", false, "Print JSON on a terminal, too")
-	cmd.RunE = caddycmd.WrapCommandFuncForCobra(func(flags caddycmd.Flags) (int, error) {
+	runWithCode(cmd, func(flags caddycmd.Flags) (int, error) {
 		return showQuota(cmd, flags.Args(), flags.Bool("reset"), flags.Bool("json"))
-	})
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitWrongUse, err })(cmd, nil)
 	})
 	return cmd
 }
@@ -82,10 +72,7 @@ func showQuota(cmd *cobra.Command, args []string, reset, asJSON bool) (int, erro
 	if !asJSON && isTerminal(out) {
 		err = printQuotas(out, list, time.Now())
 	} else {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		encoder.SetEscapeHTML(false)
-		err = encoder.Encode(list)
+		err = printJSON(out, list)
 	}
 	if err != nil {
 		return exitNotGood, err
@@ -110,16 +97,6 @@ func quotaArgs(args []string) (app string, portal int64, err error) {
 func isUnknown(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "HTTP 404") && (strings.Contains(text, "there is no app") || strings.Contains(text, "nothing is known of portal"))
-}
-
-// isTerminal reports whether people read what is written to w.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // printQuotas prints a table.

@@ -67,6 +67,7 @@ var modules = map[string]bool{
 // what builds on it, and why they are there all the same.
 var withoutCaddy = map[string]string{
 	"caddymodule/admin/quota.go":      "an endpoint; the running config is found in admin.go",
+	"caddymodule/admin/scopes.go":     "an endpoint; the running config is found in admin.go",
 	"caddymodule/admin/tags.go":       "an endpoint; the running config is found in admin.go",
 	"caddymodule/command/freeze.go":   "commands that ask Caddy's admin API, by command.go",
 	"caddymodule/command/user_arg.go": "arguments of those commands",
