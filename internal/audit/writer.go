@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/filelock"
 )
 
 // fileMode is that of files that are made. An operator who wants them read by
@@ -45,12 +47,15 @@ var errLocked = errors.New("another process writes it; each process needs a file
 // line of the kind start, and before it one of the kind torn if the last
 // process left something behind.
 func openWriter(o Options) (*writer, error) {
-	unlock, err := lock(o.File + ".lock")
-	if errors.Is(err, fs.ErrNotExist) {
+	// The log's own file is another one after it was rolled.
+	unlock, err := filelock.Lock(o.File + ".lock")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("opening %s: its folder is not there; make it, or name another file", o.File)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("locking %s: %w", o.File, err)
+	case errors.Is(err, filelock.ErrLocked):
+		return nil, fmt.Errorf("locking %s: %w", o.File, errLocked)
+	case err != nil:
+		return nil, fmt.Errorf("locking %s: %w", o.File, withoutPath(err))
 	}
 	w := &writer{path: o.File, unlock: unlock, open: openFile, warn: o.Logger.Error}
 	if o.open != nil {
