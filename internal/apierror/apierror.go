@@ -29,6 +29,8 @@ const (
 	EndpointBlocked SubCategory = "endpoint_blocked"
 	// Frozen (403): an operator has frozen this.
 	Frozen SubCategory = "frozen"
+	// WebhookRefused (401): what came as a webhook is not one of HubSpot's.
+	WebhookRefused SubCategory = "webhook_refused"
 	// NotConnected (404): the user has no connection.
 	NotConnected SubCategory = "not_connected"
 	// ReauthRequired (401): HubSpot refused the user's grant for good.
@@ -69,6 +71,7 @@ var kinds = map[SubCategory]kind{
 	BadRequest:            {status: 400, proxyError: "http_request_error"},
 	EndpointBlocked:       {status: 403, proxyError: "http_request_denied"},
 	Frozen:                {status: 403, proxyError: "http_request_denied"},
+	WebhookRefused:        {status: 401, proxyError: "http_request_denied"},
 	NotConnected:          {status: 404, proxyError: "proxy_internal_response"},
 	ReauthRequired:        {status: 401, proxyError: "proxy_internal_response"},
 	RateLimited:           {status: 429, proxyError: "http_request_denied", retryAfter: time.Second},

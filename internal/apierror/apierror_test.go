@@ -53,6 +53,7 @@ func TestKinds(t *testing.T) {
 		{"bad_request", 400, "http_request_error", ""},
 		{"endpoint_blocked", 403, "http_request_denied", ""},
 		{"frozen", 403, "http_request_denied", ""},
+		{"webhook_refused", 401, "http_request_denied", ""},
 		{"not_connected", 404, "proxy_internal_response", ""},
 		{"reauth_required", 401, "proxy_internal_response", ""},
 		{"rate_limited", 429, "http_request_denied", "1"},
