@@ -8,15 +8,18 @@
 //	http.handlers.hubspot_proxy    proxy      calls to HubSpot's API for a user
 //	http.handlers.hubspot_auth     auth       installs, connections, user tokens
 //	http.handlers.hubspot_health   health     liveness and readiness for probes
+//	http.handlers.hubspot_webhook  webhook    what HubSpot sends, verified, and handed on or queued
 //	http.handlers.hubspot_sandbox  sandbox    a made-up HubSpot to develop against
 //	hubspot.stores.vault           stores     connections in HashiCorp Vault or OpenBao
 //	hubspot.stores.caddy           stores     connections in Caddy's storage, encrypted
+//	hubspot.queues.file            queues     webhooks on this machine's disk, until they are delivered
 //	admin.api.hubspot              admin      /hubspot/… of Caddy's admin API
 //	caddy hubspot …                command    the command line
 //
-// These build on three that are no modules: settings reads a Caddyfile, pool
-// keeps what outlives a config reload, and storeapi is what the author of
-// another store implements. Package caddytest runs all of it for tests.
+// These build on some that are no modules: settings reads a Caddyfile, pool
+// keeps what outlives a config reload, queueset the queues of webhooks among it,
+// and storeapi and queueapi are what the author of another store or queue
+// implements. Package caddytest runs all of it for tests.
 //
 // The modules do not know each other, but for sidecar, and nothing else in the
 // program knows Caddy. What they adapt is below internal:
@@ -33,6 +36,9 @@
 //	sunset       endpoints that HubSpot ends, and who calls them
 //	freeze       what operators have frozen
 //	audit        the audit log; metrics: the metrics; adminapi: the admin API's answers
+//	webhook      what HubSpot sends: verified, and taken apart
+//	webhookqueue what keeps it, as an interface; filequeue: on this machine's disk
+//	webhookdelivery  from a queue to the app behind; portalusers: whose it is
 //	sealedstore  connections in files, encrypted; vaultstore, beside internal: in Vault
 //	sandbox      the made-up HubSpot
 package caddymodule
@@ -43,7 +49,9 @@ import (
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/command"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/health"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/proxy"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/queues"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sandbox"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/stores"
+	_ "github.com/caddy-hubspot/caddy-hubspot/caddymodule/webhook"
 )

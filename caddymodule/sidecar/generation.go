@@ -226,9 +226,10 @@ func (g *Generation) provisionApp(app appconfig.Resolved) error {
 			Credentials: pooled.credentials,
 			RedirectURI: app.RedirectURI,
 		},
-		Manager:  pooled.manager,
-		Limiter:  limiter,
-		ScopeUse: g.scopeUse.App(appconfig.CanonicalName(app.Name)),
+		Manager:     pooled.manager,
+		Limiter:     limiter,
+		ScopeUse:    g.scopeUse.App(appconfig.CanonicalName(app.Name)),
+		PortalUsers: pooled.portalUsers,
 	})
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/portalusers"
 )
 
 // tokenTimeout bounds one call to HubSpot's token endpoint.
@@ -39,6 +40,7 @@ type managerSettings struct {
 type pooledManager struct {
 	key         pool.Key
 	manager     *connection.Manager
+	portalUsers *portalusers.Directory
 	credentials hubspot.CredentialSource
 	http        *http.Client
 	observers   pool.Newest[connection.Observer]
@@ -90,6 +92,9 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, m *me
 	if p.releaseStore, err = store.hold(); err != nil {
 		return nil, err
 	}
+	p.portalUsers = portalusers.New(func(ctx context.Context, isWanted func(int64) bool, do func(connection.Record) error) error {
+		return p.manager.EachOfPortals(ctx, isWanted, do)
+	})
 	// The host name tells operators whose claim stands in a record.
 	owner, _ := os.Hostname()
 	p.manager = connection.NewManager(connection.Config{
@@ -100,7 +105,7 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, m *me
 		RefreshCount: c.RefreshQuota.Count,
 		RefreshPer:   c.RefreshQuota.Per,
 		Owner:        owner,
-		Observer:     newestObserver{&p.observers},
+		Observer:     newestObserver{&p.observers, p.portalUsers},
 	})
 	uncount, end := m.CountConnections(c.App, p.manager), m.BeginApp(c.App)
 	p.uncount = func() { uncount(); end() }
@@ -139,13 +144,15 @@ func (p *pooledManager) Destruct() error {
 // GoString keeps a pool's panic from printing what the manager holds.
 func (p *pooledManager) GoString() string { return "pooledManager(" + p.key.String() + ")" }
 
-// newestObserver is the observer of the newest config.
+// newestObserver is the observer of the newest config, and what has to know too.
 type newestObserver struct {
 	*pool.Newest[connection.Observer]
+	portalUsers *portalusers.Directory
 }
 
 // Event implements [connection.Observer].
 func (o newestObserver) Event(e connection.Event) {
+	o.portalUsers.Event(e)
 	if observer, ok := o.Get(); ok {
 		observer.Event(e)
 	}

@@ -5,6 +5,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueset"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 )
@@ -24,6 +25,7 @@ func (s *Sidecar) Provision(ctx caddy.Context) error {
 		return err
 	}
 	s.live.current.Store(g)
+	s.queues = queueset.New(s.App, s.metrics, s.logger)
 	for _, name := range g.onTrial {
 		s.logger.Warn("the policy of a caller is on trial (dry_run): what it refuses is let pass", "caller", name)
 	}

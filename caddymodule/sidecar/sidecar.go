@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueset"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
@@ -75,6 +76,7 @@ type Sidecar struct {
 	metrics  *metrics.Metrics
 	budget   *relay.Budget
 	observer *observer
+	queues   *queueset.Set
 	releases releases
 	ctx      caddy.Context
 	logger   *slog.Logger
@@ -121,7 +123,7 @@ func Get(ctx caddy.Context) (*Sidecar, error) {
 	return s, nil
 }
 
-// Start opens the audit log, and begins to hand events to their subscribers,
+// Start opens the audit log and the queues of webhooks, and begins to hand events to their subscribers,
 // until the config ends, and to look at what is frozen and at the files that
 // settings were read from. Logins, caches and refreshes begin when they are first
 // needed, because Caddy starts its apps in no particular order.
@@ -130,6 +132,9 @@ func (s *Sidecar) Start() error {
 		if err := s.audit.Open(); err != nil {
 			return fmt.Errorf("audit: %w", err)
 		}
+	}
+	if err := s.queues.Start(); err != nil {
+		return err
 	}
 	g := s.live.current.Load()
 	g.start()
@@ -156,6 +161,9 @@ func (s *Sidecar) Stop() error {
 // even the CaddyModule method reads the whole Sidecar.
 func (s *Sidecar) Cleanup() error {
 	s.live.end()
+	if s.queues != nil {
+		s.queues.Release()
+	}
 	s.releases.release()
 	return nil
 }
@@ -181,6 +189,9 @@ func (s *Sidecar) Metrics() *metrics.Metrics { return s.metrics }
 // Budget bounds the memory that all relays of the process keep requests and
 // answers in.
 func (s *Sidecar) Budget() *relay.Budget { return s.budget }
+
+// Queues are those in which webhooks wait to be delivered.
+func (s *Sidecar) Queues() *queueset.Set { return s.queues }
 
 // Freezes knows what operators have frozen.
 func (s *Sidecar) Freezes() *freeze.Keeper { return s.live.current.Load().freezes }

@@ -58,9 +58,9 @@ func (q *Queue) take(ctx context.Context) (d webhookqueue.Delivery, at time.Time
 		}
 		var taken *delivery
 		err := guarded(func() error {
-			return q.db.View(func(b *bolt.Tx) (err error) {
-				taken, err = q.takeOf(b, f, now)
-				return err
+			return q.db.View(func(b *bolt.Tx) error {
+				taken = q.takeOf(b, f, now)
+				return nil
 			})
 		})
 		if err != nil {
@@ -75,11 +75,11 @@ func (q *Queue) take(ctx context.Context) (d webhookqueue.Delivery, at time.Time
 
 // takeOf takes the first message of a flow, if it is due, and gives the flow its
 // next place. A message that cannot be read is put away.
-func (q *Queue) takeOf(b *bolt.Tx, f *flow, now time.Time) (*delivery, error) {
+func (q *Queue) takeOf(b *bolt.Tx, f *flow, now time.Time) *delivery {
 	key := q.headOf(b, f)
 	if key == nil || dueOf(key).After(now) {
 		q.placeFlow(b, f, now)
-		return nil, nil
+		return nil
 	}
 	number := numberOf(key)
 	q.flows.give(f, number)
@@ -88,9 +88,9 @@ func (q *Queue) takeOf(b *bolt.Tx, f *flow, now time.Time) (*delivery, error) {
 	if err != nil {
 		q.logger.Error("a webhook in the queue cannot be read and is put away", "path", q.path, "number", number, "error", err)
 		go func() { _ = q.putAway(f.name, key) }()
-		return nil, nil
+		return nil
 	}
-	return d, nil
+	return d
 }
 
 func readDelivery(b *bolt.Tx, q *Queue, flow string, number uint64) (*delivery, error) {

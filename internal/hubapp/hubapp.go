@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/portalusers"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
@@ -33,6 +34,8 @@ type App struct {
 	Limiter *quota.Limiter
 	// ScopeUse learns which scopes the app needs; nil learns nothing.
 	ScopeUse *scopeuse.App
+	// PortalUsers knows who stands for a HubSpot account.
+	PortalUsers *portalusers.Directory
 
 	sealers sealerCache
 }

@@ -60,7 +60,8 @@ func isModule(folder string) bool {
 // other; what they share is in sidecar, settings and pool.
 var modules = map[string]bool{
 	"caddymodule/admin": true, "caddymodule/auth": true, "caddymodule/command": true,
-	"caddymodule/health": true, "caddymodule/proxy": true, "caddymodule/sandbox": true, "caddymodule/stores": true,
+	"caddymodule/health": true, "caddymodule/proxy": true, "caddymodule/queues": true, "caddymodule/sandbox": true,
+	"caddymodule/stores": true, "caddymodule/webhook": true,
 }
 
 // withoutCaddy are the files below caddymodule that import neither Caddy nor
@@ -194,7 +195,7 @@ func TestDocumentsNameTests(t *testing.T) {
 		}
 	})
 	name := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)`")
-	for _, document := range []string{"README.md", "docs/security.md", "docs/reliability.md", "docs/quota.md"} {
+	for _, document := range []string{"README.md", "docs/security.md", "docs/reliability.md", "docs/quota.md", "docs/webhooks.md"} {
 		content, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(document)))
 		if err != nil {
 			t.Fatal(err)

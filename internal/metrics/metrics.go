@@ -19,6 +19,8 @@ import (
 type Metrics struct {
 	// Endings counts who calls endpoints that HubSpot ends.
 	Endings *sunset.Watch
+	// Webhooks measures what HubSpot sends.
+	Webhooks *Webhooks
 
 	requests         *prometheus.CounterVec
 	overhead         *prometheus.HistogramVec
@@ -69,7 +71,8 @@ func New() *Metrics {
 	}
 	endings := new(sunset.Watch)
 	m := &Metrics{
-		Endings: endings,
+		Endings:  endings,
+		Webhooks: newWebhooks(),
 		endings: &endingCounts{
 			watch: endings,
 			calls: desc("ending_calls_total", "Calls to endpoints that HubSpot ends within a year or has ended, by their family.",
@@ -124,12 +127,13 @@ func New() *Metrics {
 // Register has a registry collect everything. A registry that has it already
 // is no error: configs of one process may share one.
 func (m *Metrics) Register(registry prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{
+	all := []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost, m.dryRunRefusals,
 		m.tokensRemoved, m.endings,
-	} {
+	}
+	for _, c := range append(all, m.Webhooks.collectors()...) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return fmt.Errorf("registering metrics: %w", err)
 		}

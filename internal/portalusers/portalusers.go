@@ -86,14 +86,14 @@ func (d *Directory) remembered(hubID int64) (users []string, fresh bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	users, known := d.users[hubID]
-	least, times := freshFor, time.Duration(unknownTimes)
+	least, times := freshFor, unknownTimes
 	switch {
 	case d.changed:
 		least = changedFor
 	case known:
 		times = knownTimes
 	}
-	return users, d.users != nil && time.Since(d.readAt) < max(least, times*d.took)
+	return users, d.users != nil && time.Since(d.readAt) < max(least, d.took*time.Duration(times)) //nolint:durationcheck // so many times as long
 }
 
 func (d *Directory) read(ctx context.Context) error {

@@ -27,6 +27,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/logtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/portalusers"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
@@ -189,8 +190,9 @@ func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *
 	})
 	return &hubapp.App{
 		Name: name, Settings: settings, Endpoints: endpoints, Client: client, Manager: manager,
-		Limiter:  quota.NewLimiter(quota.Config{Burst: quota.Rate(settings.Quota), Search: quota.Rate(settings.SearchQuota)}),
-		ScopeUse: k.Scopes.App(name),
+		ScopeUse:    k.Scopes.App(name),
+		PortalUsers: portalusers.New(manager.EachOfPortals),
+		Limiter:     quota.NewLimiter(quota.Config{Burst: quota.Rate(settings.Quota), Search: quota.Rate(settings.SearchQuota)}),
 	}
 }
 

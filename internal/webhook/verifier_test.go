@@ -230,7 +230,9 @@ func TestNothingSigned(t *testing.T) {
 func TestNoCredentials(t *testing.T) {
 	t.Parallel()
 	v := newVerifier()
-	v.Credentials = func(context.Context) (hubspot.Credentials, error) { return hubspot.Credentials{}, errors.New("vault is away") }
+	v.Credentials = func(context.Context) (hubspot.Credentials, error) {
+		return hubspot.Credentials{}, errors.New("vault is away")
+	}
 	_, err := verify(v, signed("[]", time.Now(), inUse))
 	if e, ok := errors.AsType[*apierror.Error](err); !ok || e.Status != 503 || strings.Contains(e.Message, "vault") {
 		t.Errorf("error = %v; want a 503 that says no more than it has to", err)

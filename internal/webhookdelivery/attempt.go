@@ -3,6 +3,7 @@ package webhookdelivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -64,7 +65,7 @@ func (e *Engine) attempt(settings Settings, d webhookqueue.Delivery) (status int
 // withoutURL leaves the address out of an error: it may have a query that is
 // nobody's business.
 func withoutURL(err error) error {
-	if e, ok := err.(*url.Error); ok {
+	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err
 	}
 	return err
