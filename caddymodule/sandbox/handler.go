@@ -22,6 +22,9 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
+// maxContacts is the most that is made up for an account: some 150 MB.
+const maxContacts = 100_000
+
 func init() {
 	caddy.RegisterModule(Sandbox{})
 	httpcaddyfile.RegisterHandlerDirective("hubspot_sandbox", parseSandbox)
@@ -45,6 +48,10 @@ type Sandbox struct {
 	// Placeholders are expanded when the config is loaded.
 	// Default: none; everything is in memory.
 	State string `json:"state,omitempty"`
+
+	// How many contacts are made up for each account, with a fifth as many
+	// companies and half as many deals: 1 to 100,000. Default: 300.
+	Contacts int `json:"contacts,omitempty"`
 
 	pooled  *pooledSandbox
 	release func()
@@ -71,6 +78,7 @@ func parseSandbox(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	        …
 //	    }
 //	    state <file>
+//	    contacts <number>
 //	}
 //
 // app may be given more than once and takes what it takes in the global
@@ -81,8 +89,9 @@ func (s *Sandbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("hubspot_sandbox: takes no value, but may have a block of settings")
 	}
 	return settings.Block(d, "hubspot_sandbox", map[string]settings.Setting{
-		"app":   settings.Apps(&s.Apps),
-		"state": settings.Text(&s.State),
+		"app":      settings.Apps(&s.Apps),
+		"state":    settings.Text(&s.State),
+		"contacts": settings.Number(&s.Contacts, 1, maxContacts),
 	})
 }
 
@@ -94,7 +103,10 @@ func (s *Sandbox) Provision(ctx caddy.Context) error {
 		return err
 	}
 	e := settings.NewExpander()
-	shape := poolSettings{Apps: apps, State: e.Text("state", s.State)}
+	if s.Contacts < 0 || s.Contacts > maxContacts {
+		return fmt.Errorf("contacts: %d is not a number from 1 to %d", s.Contacts, maxContacts)
+	}
+	shape := poolSettings{Apps: apps, State: e.Text("state", s.State), Contacts: s.Contacts}
 	if err := e.Err(); err != nil {
 		return err
 	}
@@ -159,16 +171,23 @@ type pooledSandbox struct {
 
 func newPooledSandbox(shape poolSettings) (*pooledSandbox, error) {
 	p := new(pooledSandbox)
+	portals := sandbox.DemoPortals()
+	for i := range portals {
+		portals[i].Contacts = shape.Contacts
+	}
 	var err error
-	p.handler, err = sandbox.New(sandbox.Options{Apps: shape.Apps, StateFile: shape.State, Logger: slog.New(pool.Handler(&p.logs))})
+	p.handler, err = sandbox.New(sandbox.Options{
+		Apps: shape.Apps, Portals: portals, StateFile: shape.State, Logger: slog.New(pool.Handler(&p.logs)),
+	})
 	return p, err
 }
 
 // poolSettings is everything that shapes a sandbox: what its apps are registered
-// with, and where it keeps them. Its key is made of it.
+// with, where it keeps them, and how much data there is. Its key is made of it.
 type poolSettings struct {
-	Apps  []sandbox.App
-	State string
+	Apps     []sandbox.App
+	State    string
+	Contacts int
 }
 
 // Destruct forgets the sandbox; it has nothing to close.

@@ -21,13 +21,27 @@ func sandboxSite(global, block string) string {
 // refusedSecret asks the sandbox under test for a token with credentials and
 // a refresh token that does not exist, and says what it found wrong.
 func refusedSecret(h *caddytest.Harness, clientID, secret string) string {
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"no-such"}, "client_id": {clientID}, "client_secret": {secret}}
-	got := h.Do(http.MethodPost, "/oauth/2026-09/token", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+	got := exchange(h, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"no-such"}, "client_id": {clientID}, "client_secret": {secret}})
 	var body struct {
 		Status string `json:"status"`
 	}
 	got.JSON(h.T, &body)
 	return body.Status
+}
+
+// codeGrant installs the demo app in a portal, and returns the form that gets
+// tokens for it.
+func codeGrant(h *caddytest.Harness, portal int64) url.Values {
+	link := caddytest.Base + "/oauth/authorize?client_id=" + sandbox.DemoClientID + "&scope=oauth%20crm.objects.contacts.read&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcb&state=x"
+	return url.Values{
+		"grant_type": {"authorization_code"}, "code": {sidecartest.QueryOf(h.T, h.Approve(link, portal), "code")},
+		"redirect_uri": {"http://localhost:3000/cb"},
+		"client_id":    {sandbox.DemoClientID}, "client_secret": {sandbox.DemoClientSecret},
+	}
+}
+
+func exchange(h *caddytest.Harness, form url.Values) caddytest.Answer {
+	return h.Do(http.MethodPost, "/oauth/2026-09/token", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
 }
 
 func TestSandboxKnowsItsApps(t *testing.T) {
@@ -100,20 +114,11 @@ func TestSandboxKeepsInstalls(t *testing.T) {
 	if err := h.Load(sandboxSite("", "{\n state DIR/sandbox.json\n }")); err != nil {
 		t.Fatal(err)
 	}
-	link := caddytest.Base + "/oauth/authorize?client_id=" + sandbox.DemoClientID + "&scope=oauth%20crm.objects.contacts.read&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcb&state=x"
-	code := sidecartest.QueryOf(t, h.Approve(link, sandbox.DemoHubID), "code")
-	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {"http://localhost:3000/cb"},
-		"client_id": {sandbox.DemoClientID}, "client_secret": {sandbox.DemoClientSecret},
-	}
-	token := func() caddytest.Answer {
-		t.Helper()
-		return h.Do(http.MethodPost, "/oauth/2026-09/token", strings.NewReader(form.Encode()), "Content-Type", "application/x-www-form-urlencoded")
-	}
+	form := codeGrant(h, sandbox.DemoHubID)
 	var grant struct {
 		RefreshToken string `json:"refresh_token"`
 	}
-	token().JSON(t, &grant)
+	exchange(h, form).JSON(t, &grant)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,8 +127,28 @@ func TestSandboxKeepsInstalls(t *testing.T) {
 	}
 	form.Set("grant_type", "refresh_token")
 	form.Set("refresh_token", grant.RefreshToken)
-	if got := token(); got.StatusCode != http.StatusOK {
+	if got := exchange(h, form); got.StatusCode != http.StatusOK {
 		t.Errorf("refreshing after a restart: %s: %s", got.Status, got.Text)
+	}
+}
+
+func TestSandboxHasAsManyContactsAsItIsTold(t *testing.T) {
+	h := caddytest.New(t)
+	if err := h.Load(sandboxSite("", "{\n contacts 7\n }")); err != nil {
+		t.Fatal(err)
+	}
+	for _, portal := range []int64{sandbox.DemoHubID, sandbox.DemoLimitedHubID} {
+		var grant struct {
+			AccessToken string `json:"access_token"`
+		}
+		exchange(h, codeGrant(h, portal)).JSON(t, &grant)
+		var page struct {
+			Results []struct{} `json:"results"`
+		}
+		h.Do(http.MethodGet, "/crm/objects/2026-09/contacts?limit=100", nil, "Authorization", "Bearer "+grant.AccessToken).JSON(t, &page)
+		if len(page.Results) != 7 {
+			t.Errorf("portal %d has %d contacts", portal, len(page.Results))
+		}
 	}
 }
 
@@ -131,10 +156,11 @@ func TestWrongSandbox(t *testing.T) {
 	t.Setenv("OK", "ok")
 	for _, tc := range []struct{ name, directive, want string }{
 		{"value", "hubspot_sandbox /x y", "hubspot_sandbox: takes no value"},
-		{"unknown setting", "hubspot_sandbox {\n portal 1\n }", `hubspot_sandbox: unknown setting "portal"; there are: app, state`},
+		{"unknown setting", "hubspot_sandbox {\n portal 1\n }", `hubspot_sandbox: unknown setting "portal"; there are: app, contacts, state`},
 		{"app without a secret", "hubspot_sandbox {\n app a {\n client_id x\n }\n }", "client_secret: is missing"},
 		{"app twice", "hubspot_sandbox {\n app a {\n client_id x\n client_secret {env.OK}\n }\n app A {\n }\n }", `app "A": there is one called "a" already`},
 		{"two apps with one client id", "hubspot_sandbox {\n app a {\n client_id x\n client_secret {env.OK}\n }\n app b {\n client_id x\n client_secret {env.OK}\n }\n }", `"x" is there twice`},
+		{"no contacts", "hubspot_sandbox {\n contacts 0\n }", `contacts: "0" is not a number from 1 to 100000`},
 		{"state that is a directory", "hubspot_sandbox {\n state DIR\n }", "state"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

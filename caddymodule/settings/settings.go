@@ -4,6 +4,7 @@ package settings
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -126,6 +127,23 @@ func List(target *[]string) Setting {
 			return d.Errf("%s: give at least one value", name)
 		}
 		*target = append(*target, values...)
+		return nil
+	}}
+}
+
+// Number is a setting with one whole number from low to high.
+func Number(target *int, low, high int) Setting {
+	return Setting{Parse: func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		value, err := OneArg(d)
+		if err != nil {
+			return err
+		}
+		number, err := strconv.Atoi(value)
+		if err != nil || number < low || number > high {
+			return d.Errf("%s: %q is not a number from %d to %d", name, value, low, high)
+		}
+		*target = number
 		return nil
 	}}
 }

@@ -44,7 +44,7 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 		"allow":     checked(rules(&c.Allow)),
 		"deny":      checked(rules(&c.Deny)),
 		"app_calls": settings.Flag(&c.AppCalls),
-		"share":     {Parse: c.parseShare},
+		"share":     settings.Number(&c.Share, 1, access.MaxShare),
 		"dry_run":   settings.Flag(&c.DryRun),
 	})
 	if err != nil {
@@ -55,17 +55,6 @@ func (c *Caller) unmarshalCaddyfile(d *caddyfile.Dispenser, name string) error {
 	}
 	if err := check(); err != nil {
 		return d.WrapErr(err)
-	}
-	return nil
-}
-
-func (c *Caller) parseShare(d *caddyfile.Dispenser) error {
-	value, err := settings.OneArg(d)
-	if err != nil {
-		return err
-	}
-	if c.Share, err = strconv.Atoi(value); err != nil || c.Share < 1 || c.Share > access.MaxShare {
-		return d.Errf("share: %q is not a number from 1 to %d", value, access.MaxShare)
 	}
 	return nil
 }
