@@ -30,6 +30,8 @@ func init() {
 //	GET    /hubspot/ready                              200, or 503 with the reasons
 //	GET    /hubspot/status                             apps, alarms, store
 //	GET    /hubspot/connections/<app>?limit=&after=    connections of an app
+//	POST   /hubspot/connections/<app>                  imports the connection that the body has
+//	POST   /hubspot/imports/<app>                      imports those that the body has
 //	GET    /hubspot/connections/<app>/<user>           one connection
 //	POST   /hubspot/connections/<app>/<user>/refresh   refreshes its token now
 //	DELETE /hubspot/connections/<app>/<user>           ends it
@@ -66,6 +68,7 @@ func (*API) Routes() []caddy.AdminRoute {
 		{Pattern: adminapi.Ready, Handler: handler(ready)},
 		{Pattern: adminapi.StatusPath, Handler: handler(status)},
 		{Pattern: adminapi.Connections + "/", Handler: handler(connections)},
+		{Pattern: adminapi.Imports + "/", Handler: handler(imports)},
 		{Pattern: adminapi.Freezes, Handler: handler(freezes)},
 		{Pattern: adminapi.Tags + "/", Handler: handler(tags)},
 		{Pattern: adminapi.Quota + "/", Handler: handler(quotas)},

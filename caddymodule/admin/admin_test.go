@@ -128,7 +128,7 @@ func TestAdminRefusals(t *testing.T) {
 		{http.MethodPost, "/hubspot/live", http.StatusMethodNotAllowed, "use GET"},
 		{http.MethodGet, "/hubspot/connections/", http.StatusBadRequest, "percent-encoded"},
 		{http.MethodGet, "/hubspot/connections/nosuch", http.StatusNotFound, `there is no app \"nosuch\"`},
-		{http.MethodPost, "/hubspot/connections/hbdev", http.StatusMethodNotAllowed, "use GET"},
+		{http.MethodPut, "/hubspot/connections/hbdev", http.StatusMethodNotAllowed, "use GET"},
 		{http.MethodGet, "/hubspot/connections/hbdev?limit=0", http.StatusBadRequest, "limit: give a number from 1 to 1000"},
 		{http.MethodGet, "/hubspot/connections/hbdev?limit=x", http.StatusBadRequest, "limit: give a number from 1 to 1000"},
 		{http.MethodGet, "/hubspot/connections/hbdev/acme", http.StatusNotFound, "user is not connected"},

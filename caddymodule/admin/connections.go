@@ -31,6 +31,8 @@ func connections(ctx context.Context, r *http.Request) (int, any, error) {
 		return 0, nil, failure(http.StatusNotFound, "there is no app %q", segments[0])
 	}
 	switch {
+	case len(segments) == 1 && r.Method == http.MethodPost:
+		return importOne(ctx, r, s, app)
 	case len(segments) == 1:
 		return list(ctx, r, app)
 	case len(segments) == 2:

@@ -30,6 +30,7 @@ sandbox HubSpot to develop and test against.`,
 				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
 			cmd.AddCommand(quotaCommand())
 			cmd.AddCommand(scopesCommand())
+			cmd.AddCommand(importCommand())
 		},
 	})
 }
@@ -114,7 +115,8 @@ func callAdmin(cmd *cobra.Command, method, uri string, body []byte) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin API: %w", err)
 	}
-	header := make(http.Header)
+	// The client is a new one each time: its connection must not stay open.
+	header := http.Header{"Connection": {"close"}}
 	if body != nil {
 		header.Set("Content-Type", "application/json")
 	}

@@ -26,6 +26,9 @@ const (
 	KindDisconnect Kind = "disconnect"
 	// KindToken is a request for a user token.
 	KindToken Kind = "token"
+	// KindImport is an operator's import of a connection that was made
+	// elsewhere.
+	KindImport Kind = "import"
 	// KindFile is the first line of every file. Its prev is the hash of the
 	// last line of the file before it.
 	KindFile Kind = "file"

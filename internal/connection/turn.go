@@ -65,3 +65,21 @@ func (m *Manager) answered(begun time.Time, err error) {
 	}
 	m.budget.answered(begun, limited, retryAfter(err))
 }
+
+// InTurn asks the token endpoint for something that is no refresh: when its turn
+// has come, behind the refreshes that callers wait for, and as one of what the
+// app may ask in all. Its error is question's, or that ctx has ended before the
+// turn came.
+func (m *Manager) InTurn(ctx context.Context, question func(context.Context) error) error {
+	turn := m.budget.queue(new(entry))
+	select {
+	case <-turn.given:
+	case <-ctx.Done():
+		m.budget.leave(turn)
+		return context.Cause(ctx)
+	}
+	begun := time.Now()
+	err := question(ctx)
+	m.answered(begun, err)
+	return err
+}

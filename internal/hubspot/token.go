@@ -80,6 +80,7 @@ const (
 	opRefresh
 	opRevoke
 	opClientCredentials
+	opIntrospect
 )
 
 type retrieveFunc func(context.Context, *oauth2.Config) (*oauth2.Token, error)
@@ -123,7 +124,7 @@ func newGrant(token *oauth2.Token) (Grant, error) {
 	switch {
 	case err != nil:
 		return Grant{}, err
-	case !usableToken(token.RefreshToken):
+	case !UsableToken(token.RefreshToken):
 		return Grant{}, brokenAnswer("the answer has no usable refresh_token")
 	}
 	grant := Grant{
@@ -142,7 +143,7 @@ func newGrant(token *oauth2.Token) (Grant, error) {
 func accessLife(token *oauth2.Token) (time.Duration, error) {
 	lifetime, ok := integer(token.Extra("expires_in"))
 	switch {
-	case !usableToken(token.AccessToken):
+	case !UsableToken(token.AccessToken):
 		return 0, brokenAnswer("the answer's access_token is unusable")
 	case !ok || lifetime > int64(maxExpiresIn/time.Second):
 		return 0, brokenAnswer("the answer's expires_in is not between 1 second and 24 hours")
@@ -150,9 +151,9 @@ func accessLife(token *oauth2.Token) (time.Duration, error) {
 	return time.Duration(lifetime) * time.Second, nil
 }
 
-// usableToken reports whether a token can stand in a header (RFC 6750 2.1
+// UsableToken reports whether a token can stand in a header (RFC 6750 2.1
 // is narrower: that much is HubSpot's to keep).
-func usableToken(token string) bool {
+func UsableToken(token string) bool {
 	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
 	return token != "" && len(token) <= maxTokenSize && !strings.ContainsFunc(token, unprintable)
 }
@@ -171,7 +172,7 @@ func stringList(v any) []string {
 	var list []string
 	for _, value := range values {
 		// Scopes are kept separated by spaces, so one cannot hold any.
-		if s, ok := value.(string); ok && usableToken(s) {
+		if s, ok := value.(string); ok && UsableToken(s) {
 			list = append(list, s)
 		}
 	}
