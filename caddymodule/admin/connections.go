@@ -120,7 +120,7 @@ func managerError(err error) error {
 		status = http.StatusBadRequest
 	case errors.Is(err, connection.ErrNotConnected):
 		status = http.StatusNotFound
-	case errors.Is(err, connection.ErrReauthRequired):
+	case errors.Is(err, connection.ErrReauthRequired), errors.Is(err, connection.ErrStatic):
 		status = http.StatusConflict
 	case isHeldBack(err):
 		status = http.StatusTooManyRequests

@@ -51,6 +51,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        client_secret      <placeholder>
 //	        client_secret_next <placeholder>
 //	        credentials        vault <path>
+//	        static
 //	        app_id             <number>
 //	        scopes             <scopes...>
 //	        conditional_scopes <scopes...>

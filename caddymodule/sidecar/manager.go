@@ -29,8 +29,10 @@ type managerSettings struct {
 	Endpoints hubspot.Endpoints
 	// Static are the client credentials; Stored says where in the store they
 	// are instead.
-	Static       hubspot.Credentials
-	Stored       string
+	Static hubspot.Credentials
+	Stored string
+	// StaticApp says that there are none.
+	StaticApp    bool
 	Fallback     *fallback
 	RefreshQuota appconfig.Rate
 }
@@ -61,6 +63,7 @@ func (g *Generation) acquireManager(app appconfig.Resolved) (*pooledManager, err
 			ClientID: app.ClientID, Secret: app.ClientSecret, NextSecret: app.ClientSecretNext,
 		},
 		Stored:       app.CredentialsPath,
+		StaticApp:    app.Static,
 		Fallback:     g.fallback,
 		RefreshQuota: app.RefreshQuota,
 	}
@@ -114,6 +117,11 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, m *me
 
 // provider gives the client its credentials.
 func (p *pooledManager) provider(client *hubspot.Client, c managerSettings, store *pooledStore) (connection.Provider, error) {
+	if c.StaticApp {
+		p.credentials = hubspot.NoCredentials{}
+		client.Credentials = p.credentials
+		return &hubspot.StaticClient{HTTP: p.http, Endpoints: c.Endpoints}, nil
+	}
 	if c.Stored == "" {
 		p.credentials = hubspot.StaticCredentials(c.Static)
 		client.Credentials = p.credentials

@@ -76,6 +76,8 @@ func eachField(v reflect.Value, change func(field string, set, reset func())) {
 		case reflect.Pointer:
 			eachField(value.Elem(), change)
 			changeTo(field.Name, value, reflect.Zero(value.Type()).Interface(), change)
+		case reflect.Bool:
+			changeTo(field.Name, value, !value.Bool(), change)
 		case reflect.String, reflect.Interface:
 			changeTo(field.Name, value, "another", change)
 		default:

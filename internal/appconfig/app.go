@@ -30,6 +30,12 @@ type App struct {
 	// client_secret_next.
 	Credentials string `json:"credentials,omitempty" yaml:"credentials,omitempty"`
 
+	// Whether the app has static auth, or stands for service keys: it has no
+	// client ID, and HubSpot issues one token per account, which is imported
+	// with `caddy hubspot import`, never refreshed, and works until somebody
+	// ends it. Such an app is not installed through the sidecar. Default: no.
+	Static bool `json:"static,omitempty" yaml:"static,omitempty"`
+
 	// The app's numeric ID in HubSpot. Optional.
 	AppID int64 `json:"app_id,omitempty" yaml:"app_id,omitempty"`
 

@@ -13,7 +13,7 @@ import (
 
 // Resolved is the settings of an app as the program uses them: placeholders
 // expanded, files read, defaults filled in. Either ClientID and ClientSecret
-// are set, or CredentialsPath is.
+// are set, or CredentialsPath is, or Static.
 type Resolved struct {
 	// Name is the name as written; see [CanonicalName].
 	Name string
@@ -25,6 +25,8 @@ type Resolved struct {
 	// CredentialsPath is the path of the credentials in Vault, with its
 	// mount: secret/hubspot-apps/hbdev.
 	CredentialsPath string
+	// Static says that the app has no credentials: its tokens are imported.
+	Static bool
 	// AppID is 0 where it is not set.
 	AppID int64
 	// Scopes are empty for an app that has no install links.
@@ -96,6 +98,7 @@ func (a App) resolve(name string) (Resolved, error) {
 		ClientID:         a.ClientID,
 		ClientSecret:     secret.New(a.ClientSecret),
 		ClientSecretNext: secret.New(a.ClientSecretNext),
+		Static:           a.Static,
 		AppID:            a.AppID,
 		Scopes:           Scopes{Required: a.Scopes, Conditional: a.ConditionalScopes, Optional: a.OptionalScopes},
 		AppScopes:        a.AppScopes,

@@ -13,6 +13,7 @@ const (
 	SettingClientSecret      = "client_secret"
 	SettingClientSecretNext  = "client_secret_next"
 	SettingCredentials       = "credentials"
+	SettingStatic            = "static"
 	SettingScopes            = "scopes"
 	SettingConditionalScopes = "conditional_scopes"
 	SettingOptionalScopes    = "optional_scopes"
@@ -31,6 +32,7 @@ var settings = []Setting{
 		Name: SettingCredentials, target: func(a *App) any { return &a.Credentials }, check: checkCredentials,
 		words: 2, hint: "give vault and a path, as in: credentials vault secret/hubspot-apps/hbdev",
 	},
+	{Name: SettingStatic, target: func(a *App) any { return &a.Static }},
 	{Name: "app_id", target: func(a *App) any { return &a.AppID }, hint: "it is on the app's page in HubSpot"},
 	{Name: SettingScopes, target: func(a *App) any { return &a.Scopes }},
 	{Name: SettingConditionalScopes, target: func(a *App) any { return &a.ConditionalScopes }},

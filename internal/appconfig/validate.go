@@ -29,6 +29,12 @@ func (a App) Validate(name string) error {
 // checkWritten checks what can be said before anything is expanded: which
 // settings go together, and how secrets are written.
 func (a App) checkWritten() (setting string, err error) {
+	if a.Static {
+		if other := a.besideStatic(); other != "" {
+			return SettingStatic, fmt.Errorf("%s is given as well; a static app has no client id, no scopes to ask for and no install, and its tokens are imported", other)
+		}
+		return "", nil
+	}
 	if a.Credentials != "" {
 		for _, other := range []struct{ setting, value string }{
 			{SettingClientID, a.ClientID}, {SettingClientSecret, a.ClientSecret}, {SettingClientSecretNext, a.ClientSecretNext},
@@ -54,6 +60,23 @@ func (a App) checkWritten() (setting string, err error) {
 		return SettingClientSecretNext, errors.New("is the same placeholder as client_secret; it is for another secret, while one is rotated")
 	}
 	return a.checkInstallSettings()
+}
+
+// besideStatic names a setting that is given and that a static app cannot have.
+func (a App) besideStatic() string {
+	for _, s := range settings {
+		given := false
+		switch target := s.target(&a).(type) {
+		case *string:
+			given = *target != ""
+		case *[]string:
+			given = len(*target) > 0
+		}
+		if given {
+			return s.Name
+		}
+	}
+	return ""
 }
 
 func (a App) scopeLists() []scopeList {

@@ -96,6 +96,8 @@ func TestParseYAMLRefuses(t *testing.T) {
 		{"fraction", start + "    app_id: 1.5\n", `apps.yaml:5: app "hbdev": app_id: must be a whole number`},
 		{"huge number", start + "    app_id: 99999999999999999999\n", `apps.yaml:5: app "hbdev": app_id: must be a whole number`},
 		{"negative number", start + "    app_id: -1\n", `apps.yaml:5: app "hbdev": app_id: must be a positive number`},
+		{"text as flag", "apps:\n  hbdev:\n    static: 'true'\n", `apps.yaml:3: app "hbdev": static: must be true or false without quotes`},
+		{"flag beside a client", start + "    static: true\n", `apps.yaml:5: app "hbdev": static: client_id is given as well`},
 		{"text as list", start + "    scopes: oauth\n", `apps.yaml:5: app "hbdev": scopes: must be a list`},
 		{"empty list", start + "    scopes: []\n", `apps.yaml:5: app "hbdev": scopes: must be a list with at least one item`},
 		{"number in a list", start + "    scopes:\n      - oauth\n      - 12\n", `apps.yaml:7: app "hbdev": scopes: item 2: must be a text`},

@@ -3,12 +3,14 @@ package callerapi
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
@@ -55,6 +57,10 @@ func (q *request) issueToken() (any, error) {
 	}
 	ctx := q.r.Context()
 	sealer, err := q.app.TokenSealer(ctx)
+	if errors.Is(err, hubspot.ErrNoCredentials) {
+		return nil, apierror.Wrap(apierror.BadRequest,
+			"A static app has no user tokens, which are sealed with an app's client secret. Call with the key of a caller.", err)
+	}
 	if err != nil {
 		return nil, q.app.StoreError(err)
 	}

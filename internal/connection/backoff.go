@@ -45,6 +45,9 @@ func (m *Manager) draw() float64 {
 // where refreshing all, at the pace of the token endpoint's quota, takes so
 // long that the last would expire, refreshing begins earlier.
 func (m *Manager) refreshPoint(r Record, draw float64) time.Time {
+	if r.Static {
+		return never
+	}
 	life := r.ExpiresAt.Sub(r.IssuedAt)
 	if life <= 0 {
 		return r.ExpiresAt

@@ -67,7 +67,10 @@ type view struct {
 
 // usable reports whether callers can be given the access token.
 func (v *view) usable(now time.Time) bool {
-	return v != nil && !v.missing && !v.AccessToken.IsZero() && now.Before(v.ExpiresAt)
+	if v == nil || v.missing || v.AccessToken.IsZero() {
+		return false
+	}
+	return now.Before(v.ExpiresAt) || v.Static && v.Status == StatusActive
 }
 
 func (v *view) token() Token {

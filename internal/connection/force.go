@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -30,7 +31,12 @@ func (m *Manager) Rejected(ctx context.Context, user string, refused Token) (Tok
 	if leads {
 		defer e.endForce()
 	}
-	return m.replace(ctx, e, refused)
+	token, err := m.replace(ctx, e, refused)
+	if err != nil && e.view.Load().isStatic() {
+		// What ends a static token is HubSpot's answer, which the caller is to see.
+		return Token{}, fmt.Errorf("%w: %w", ErrTokenUnavailable, ErrStatic)
+	}
+	return token, err
 }
 
 // ForceRefresh refreshes the connection of user whatever the clock says, for
@@ -46,6 +52,9 @@ func (m *Manager) ForceRefresh(ctx context.Context, user string) (Summary, error
 	token, err := m.Token(ctx, user)
 	if err != nil {
 		return Summary{}, err
+	}
+	if e.view.Load().isStatic() {
+		return Summary{}, ErrStatic
 	}
 	if !hadToken && !e.view.Load().IssuedAt.Before(begun) {
 		return m.Get(ctx, user) // it had run out

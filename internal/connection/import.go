@@ -26,6 +26,9 @@ type Import struct {
 	// ExpiresAt bound its life.
 	AccessToken         secret.Text
 	IssuedAt, ExpiresAt time.Time
+	// Static says that AccessToken is the token of a static app; there is no
+	// RefreshToken then.
+	Static bool
 	// Overwrite lets it take the place of a live connection and of one that
 	// was disconnected.
 	Overwrite bool
@@ -53,7 +56,7 @@ func (i Import) goesOver(old Record) (bool, error) {
 		}
 		return true, nil
 	case StatusActive:
-		if !i.Overwrite || old.RefreshToken.Equal(i.RefreshToken) {
+		if !i.Overwrite || i.isOf(old) {
 			return false, nil
 		}
 	case StatusReauthRequired:
@@ -64,6 +67,14 @@ func (i Import) goesOver(old Record) (bool, error) {
 		return false, fmt.Errorf("%w: %d", ErrPortalChange, old.HubID)
 	}
 	return true, nil
+}
+
+// isOf reports whether old has what is imported.
+func (i Import) isOf(old Record) bool {
+	if i.Static {
+		return old.Static && old.AccessToken.Equal(i.AccessToken)
+	}
+	return old.RefreshToken.Equal(i.RefreshToken)
 }
 
 // Import stores a connection that was made elsewhere. It reports false if there
@@ -111,6 +122,7 @@ func (m *Manager) imported(old Record, i Import) Record {
 		MissingScopes: missing(i.Asked, i.Scopes),
 		Generation:    rand.Text(),
 		Rotates:       old.Rotates,
+		Static:        i.Static,
 		AccessToken:   i.AccessToken,
 		RefreshToken:  i.RefreshToken,
 		IssuedAt:      i.IssuedAt,

@@ -45,7 +45,7 @@ func (m *Manager) GrantedScopes(user string) []string {
 // that operators have to end an outage. ok is false if none is in use.
 func (m *Manager) TimeLeft() (left time.Duration, ok bool) {
 	for e, v := range m.cache.all() {
-		if v.Status != StatusActive || v.missing || !e.usedSince(v.IssuedAt) {
+		if v.Status != StatusActive || v.missing || v.Static || !e.usedSince(v.IssuedAt) {
 			continue
 		}
 		if until := max(time.Until(v.ExpiresAt), 0); !ok || until < left {

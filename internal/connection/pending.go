@@ -175,6 +175,10 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 	if v == nil || v.missing || v.Status != StatusActive {
 		return cause
 	}
+	if v.Static {
+		m.schedule.plan(e, time.Now().Add(m.jitter(outagePoll)))
+		return nil
+	}
 	if left := time.Until(v.ExpiresAt); left > v.ExpiresAt.Sub(v.IssuedAt)/5 && !e.isToGo(v) {
 		// Ask again soon: what others did meanwhile is not known.
 		m.schedule.plan(e, time.Now().Add(m.jitter(outagePoll)))

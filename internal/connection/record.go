@@ -62,6 +62,9 @@ type Record struct {
 	MissingScopes []string
 	// Generation is random and new with every install.
 	Generation string
+	// Static says that AccessToken is the token of a static app, which HubSpot
+	// takes until somebody ends it: it has no refresh token and no end.
+	Static bool
 	// Rotates is set once a refresh has answered with another refresh
 	// token than the one it was given, and stays set when the user installs
 	// anew. HubSpot's do not rotate (observed 2026-09).
@@ -107,6 +110,7 @@ const (
 	fieldMissingScopes = "missing_scopes"
 	fieldGeneration    = "gen"
 	fieldRotates       = "rotates"
+	fieldStatic        = "static"
 	fieldAccessToken   = "access_token"
 	fieldRefreshToken  = "refresh_token"
 	fieldIssuedAt      = "issued_at"
@@ -150,6 +154,9 @@ func (r Record) Encode() map[string]string {
 	if r.Rotates {
 		set(fieldRotates, "true")
 	}
+	if r.Static {
+		set(fieldStatic, "true")
+	}
 	set(fieldAccessToken, r.AccessToken.Reveal())
 	set(fieldRefreshToken, r.RefreshToken.Reveal())
 	set(fieldIssuedAt, encodeTime(r.IssuedAt))
@@ -180,6 +187,7 @@ func Decode(fields map[string]string) (Record, error) {
 		MissingScopes: d.list(fieldMissingScopes),
 		Generation:    d.text(fieldGeneration),
 		Rotates:       d.text(fieldRotates) == "true",
+		Static:        d.text(fieldStatic) == "true",
 		AccessToken:   secret.New(d.text(fieldAccessToken)),
 		RefreshToken:  secret.New(d.text(fieldRefreshToken)),
 		IssuedAt:      d.time(fieldIssuedAt),
@@ -211,7 +219,9 @@ func (r Record) check() error {
 		return fmt.Errorf("%w: fields %q and %q must be set", ErrCorrupt, fieldApp, fieldUser)
 	case r.Status != StatusActive && r.Status != StatusReauthRequired && r.Status != StatusDisconnected:
 		return fmt.Errorf("%w: field %q has an unknown value", ErrCorrupt, fieldStatus)
-	case r.Status == StatusActive && r.RefreshToken.IsZero():
+	case r.Status == StatusActive && r.Static && r.AccessToken.IsZero():
+		return fmt.Errorf("%w: field %q is empty in an active connection", ErrCorrupt, fieldAccessToken)
+	case r.Status == StatusActive && !r.Static && r.RefreshToken.IsZero():
 		return fmt.Errorf("%w: field %q is empty in an active connection", ErrCorrupt, fieldRefreshToken)
 	}
 	return nil

@@ -75,6 +75,9 @@ func (m *Manager) step(e *entry, hadToken bool, watch *claimWatch) error {
 	if err := v.refusal(); err != nil {
 		return err
 	}
+	if v.Static {
+		return m.checkStatic(e, v, stored)
+	}
 	serves := v.usable(time.Now()) && !e.isToGo(v)
 	if serves && (!hadToken || !v.wantsRefresh(time.Now())) {
 		return nil

@@ -107,7 +107,7 @@ func (m *Manager) runDue(e *entry) {
 		}
 		return
 	}
-	if !v.wantsRefresh(time.Now()) && e.usedSince(v.IssuedAt) {
+	if !v.Static && !v.wantsRefresh(time.Now()) && e.usedSince(v.IssuedAt) {
 		m.schedule.plan(e, v.refreshAt)
 		return
 	}

@@ -15,12 +15,21 @@ func (a *App) ConnectionError(user string, err error) *apierror.Error {
 		return own
 	}
 	kind, message := explain(err)
+	if own := staticMessages[kind]; a.Settings.Static && own != "" {
+		message = own
+	}
 	e := apierror.Wrap(kind, message, err)
 	e.Context = map[string][]string{"app": {a.Name}, "user": {user}}
 	if held, ok := errors.AsType[*connection.HeldBack](err); ok && e.RetryAfter > 0 {
 		e.RetryAfter = max(e.RetryAfter, held.RetryAfter)
 	}
 	return e
+}
+
+// staticMessages are for static apps, which users do not install.
+var staticMessages = map[apierror.SubCategory]string{
+	apierror.NotConnected:   "No token of the user's HubSpot account is here. An operator has to import one: caddy hubspot import.",
+	apierror.ReauthRequired: "HubSpot no longer takes the token of the user's account: it was rotated or deleted. An operator has to import the new one: caddy hubspot import.",
 }
 
 // StoreError is for errors of the store that are about no user in particular.

@@ -40,9 +40,14 @@ type App struct {
 	sealers sealerCache
 }
 
+// Static returns what asks HubSpot about the tokens of a static app.
+func (a *App) Static() *hubspot.StaticClient {
+	return &hubspot.StaticClient{HTTP: a.Client.HTTP, Endpoints: a.Endpoints}
+}
+
 // Credentials returns the app's client credentials. It fails with
 // [connection.ErrUnavailable] if they are kept in the store and have never
-// been read.
+// been read, and with [hubspot.ErrNoCredentials] for a static app.
 func (a *App) Credentials(ctx context.Context) (hubspot.Credentials, error) {
 	return a.Client.Credentials.Credentials(ctx)
 }

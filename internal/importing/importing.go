@@ -105,6 +105,9 @@ func (i *Importer) record(user string, result Result) {
 }
 
 func (i *Importer) decide(ctx context.Context, r importfile.Record, o Options) (Result, error) {
+	if i.App.Settings.Static {
+		return i.decideStatic(ctx, r, o)
+	}
 	if r.RefreshToken.IsZero() {
 		return refuse(importfile.FieldToken, "the app %s is no static app: give a refreshToken", i.App.Name), nil
 	}
@@ -118,11 +121,16 @@ func (i *Importer) decide(ctx context.Context, r importfile.Record, o Options) (
 	if refused, err := i.describe(ctx, r, &wanted); err != nil || refused != nil {
 		return deref(refused), err
 	}
-	if !o.DryRun {
-		if goes, err := i.App.Manager.Import(ctx, wanted); !goes {
-			return standing(err)
-		}
-	} else if goes, err := i.App.Manager.CanImport(ctx, wanted); !goes {
+	return i.store(ctx, wanted, o)
+}
+
+// store stores what HubSpot has confirmed; in a dry run it looks only.
+func (i *Importer) store(ctx context.Context, wanted connection.Import, o Options) (Result, error) {
+	last := i.App.Manager.Import
+	if o.DryRun {
+		last = i.App.Manager.CanImport
+	}
+	if goes, err := last(ctx, wanted); !goes {
 		return standing(err)
 	}
 	return Result{Outcome: Imported, HubID: wanted.HubID, MissingScopes: missing(wanted)}, nil

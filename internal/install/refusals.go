@@ -173,6 +173,11 @@ var (
 		title: "This app cannot be connected here",
 		text:  "It has no redirect_uri in the sidecar's configuration, and so no install links.",
 	}
+	refusedStatic = refusal{
+		outcome: "static_app", kind: apierror.BadRequest, status: http.StatusNotFound,
+		title: "This app is not connected in this way",
+		text:  "It is a static app: its token comes from HubSpot's own pages, and an operator of this site puts it in with caddy hubspot import.",
+	}
 	refusedFrozen = refusal{
 		outcome: "frozen", kind: apierror.Frozen, final: true,
 		title: "Connecting is stopped at the moment",
@@ -287,6 +292,8 @@ func cannotStart(err error) *failure {
 	switch {
 	case admission.IsFrozen(err):
 		return refusedFrozen.because(err)
+	case errors.Is(err, hubspot.ErrNoCredentials):
+		return refusedStatic.because(err)
 	case errors.Is(err, installlink.ErrNoLinks):
 		return refusedNoLinks.because(err)
 	case errors.Is(err, installlink.ErrUnsealable):

@@ -59,8 +59,11 @@ type Options struct {
 // Make returns the address at HubSpot at which a user connects, and the sealed
 // state in it. It works for ten minutes and once. Errors wrap
 // [connection.ErrUnavailable], where the client credentials cannot be read,
-// ErrNoLinks, ErrUnsealable, or the [*apierror.Error] of what is frozen.
+// ErrNoLinks, [hubspot.ErrNoCredentials] for a static app, ErrUnsealable, or the [*apierror.Error] of what is frozen.
 func Make(ctx context.Context, desk *admission.Desk, app *hubapp.App, o Options) (link, state string, err error) {
+	if app.Settings.Static {
+		return "", "", fmt.Errorf("making install link: %w", hubspot.ErrNoCredentials)
+	}
 	if !app.Settings.HasInstallLinks() {
 		return "", "", ErrNoLinks
 	}

@@ -57,7 +57,7 @@ func (w *world) checkTargets(req FaultRequest) error {
 			return w.noPortal(*hub)
 		}
 	}
-	targets := []*Selector{req.ExpireAccessTokens, req.Revoke, req.Uninstall}
+	targets := []*Selector{req.ExpireAccessTokens, req.Revoke, req.RevokeStaticTokens, req.Uninstall}
 	if req.Token != nil {
 		targets = append(targets, &Selector{HubID: req.Token.HubID, ClientID: req.Token.ClientID})
 	}

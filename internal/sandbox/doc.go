@@ -88,6 +88,7 @@
 //	curl -s $B/_sandbox/faults -d '{"expire_access_tokens":{}}'
 //	curl -s $B/_sandbox/faults -d '{"revoke":{"hub_id":62515001}}'
 //	curl -s $B/_sandbox/faults -d '{"uninstall":{"grant":"g_…"}}'
+//	curl -s $B/_sandbox/faults -d '{"revoke_static_tokens":{"hub_id":62515001}}'
 //
 // Rules for the token endpoint ([TokenRule]) and for API calls ([APIRule]),
 // for the next times requests or until they are cleared:
@@ -108,6 +109,13 @@
 // server_error, gateway_error, locked, migration, and, after the request has
 // been processed, empty and broken_json. Answers of API rules: rate_limited,
 // unauthorized, server_error, gateway_error, locked, migration, cut_body.
+//
+// # Static tokens
+//
+// POST /_sandbox/static-tokens ([StaticTokenRequest]) makes a token as an app
+// with static auth has one, or a service key: it works until a fault ends it.
+//
+//	curl -s $B/_sandbox/static-tokens -d '{"hub_id":62515001}'
 //
 // # Looking
 //

@@ -110,6 +110,9 @@ type FaultRequest struct {
 	// Uninstall removes the matching apps, as users do in HubSpot; their
 	// access tokens stop working too.
 	Uninstall *Selector `json:"uninstall"`
+	// RevokeStaticTokens ends the matching portals' static tokens, as HubSpot
+	// does when one is rotated or deleted there.
+	RevokeStaticTokens *Selector `json:"revoke_static_tokens"`
 	// DeletePortal makes an account disappear (BAD_HUB), RestorePortal
 	// brings it back.
 	DeletePortal  *int64 `json:"delete_portal"`

@@ -46,6 +46,9 @@ func (a *authority) apply(req FaultRequest) (done Affected) {
 	if req.Revoke != nil {
 		done.Grants += a.endMatching(*req.Revoke, grantRevoked)
 	}
+	if req.RevokeStaticTokens != nil {
+		done.AccessTokens += a.endStatic(*req.RevokeStaticTokens)
+	}
 	if req.Uninstall != nil {
 		done.Grants += a.endMatching(*req.Uninstall, grantUninstalled)
 	}
@@ -77,7 +80,7 @@ func (a *authority) endMatching(s Selector, state grantState) int {
 func (a *authority) expireMatching(s Selector) int {
 	now, n := a.now(), 0
 	for _, t := range a.access {
-		if t.grant != nil && s.matches(t.grant) && now.Before(t.expires) {
+		if t.grant != nil && t.app != &staticApp && s.matches(t.grant) && now.Before(t.expires) {
 			t.expires = now
 			n++
 		}

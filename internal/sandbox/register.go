@@ -11,6 +11,9 @@ import (
 func Register(apps []appconfig.Resolved) ([]App, error) {
 	registered := make([]App, 0, len(apps))
 	for _, settings := range apps {
+		if settings.Static {
+			continue // HubSpot knows its tokens only
+		}
 		if settings.CredentialsPath != "" {
 			return nil, fmt.Errorf("app %q: credentials: the sandbox does not read Vault; give hubspot_sandbox an app block with client_id and client_secret", settings.Name)
 		}

@@ -89,6 +89,7 @@ func (w *world) routeCRM(handle func(string, methods)) {
 func (w *world) routeControl(handle func(string, methods)) {
 	handle("/{$}", methods{http.MethodGet: w.index})
 	handle("/_sandbox", methods{http.MethodGet: w.index})
+	handle("/_sandbox/static-tokens", methods{http.MethodPost: w.control(w.postStaticToken)})
 	handle("/_sandbox/faults", methods{
 		http.MethodGet:    w.control(w.getFaults),
 		http.MethodPost:   w.control(w.postFaults),

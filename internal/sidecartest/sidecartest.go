@@ -7,6 +7,7 @@ package sidecartest
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -104,6 +105,13 @@ func App() appconfig.Resolved {
 	}
 }
 
+// Static is the static app reports.
+func Static() appconfig.Resolved {
+	return appconfig.Resolved{
+		Name: "reports", Static: true, Quota: appconfig.DefaultQuota, SearchQuota: appconfig.DefaultSearchQuota,
+	}
+}
+
 // Unpaced is [App] with a quota that no test reaches.
 func Unpaced() appconfig.Resolved {
 	app := App()
@@ -178,8 +186,13 @@ func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *
 			ClientID: settings.ClientID, Secret: settings.ClientSecret, NextSecret: settings.ClientSecretNext,
 		},
 	}
+	var provider connection.Provider = client
+	if settings.Static {
+		client.Credentials = hubspot.NoCredentials{}
+		provider = &hubspot.StaticClient{HTTP: client.HTTP, Endpoints: endpoints}
+	}
 	manager := connection.NewManager(connection.Config{
-		App: name, Store: k.Store, Provider: client,
+		App: name, Store: k.Store, Provider: provider,
 		RefreshCount: settings.RefreshQuota.Count, RefreshPer: settings.RefreshQuota.Per,
 	})
 	k.T.Cleanup(func() {
@@ -304,6 +317,15 @@ func (k *Kit) ConnectExpired(user string) {
 	if _, err := k.Store.Save(k.T.Context(), record, 0); err != nil {
 		k.T.Fatalf("storing a connection of %s: %v", user, err)
 	}
+}
+
+// StaticToken makes a static token of a portal of the sandbox.
+func (k *Kit) StaticToken(hubID int64) string {
+	k.T.Helper()
+	resp, err := k.Client().Post(k.SandboxURL+"/_sandbox/static-tokens", "application/json", strings.NewReader(fmt.Sprintf(`{"hub_id":%d}`, hubID)))
+	var made struct{ Token string }
+	k.Read(resp, err).JSON(k.T, &made)
+	return made.Token
 }
 
 // ConnectInSandbox connects a user of the app hbdev to a portal of the
