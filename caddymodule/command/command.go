@@ -30,7 +30,7 @@ sandbox HubSpot to develop and test against.`,
 				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
 			cmd.AddCommand(quotaCommand())
 			cmd.AddCommand(scopesCommand())
-			cmd.AddCommand(importCommand())
+			cmd.AddCommand(importCommand(), moveCommand())
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"encoding/json"
 	"maps"
 	"strings"
 
@@ -36,6 +37,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //
 //	hubspot {
 //	    store     <name> [<arguments...>] {
+//	        …
+//	    }
+//	    migrate_from <name> [<arguments...>] {
 //	        …
 //	    }
 //	    fallback_cache <folder> {
@@ -96,7 +100,8 @@ func (s *Sidecar) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("hubspot: takes no value, but a block of settings")
 	}
 	err := settings.Block(d, "hubspot", map[string]settings.Setting{
-		"store":          {Parse: s.parseStore},
+		"store":          {Parse: func(d *caddyfile.Dispenser) error { return parseStore(d, "store", &s.StoreRaw) }},
+		"migrate_from":   {Parse: func(d *caddyfile.Dispenser) error { return parseStore(d, "migrate_from", &s.MigrateFromRaw) }},
 		"fallback_cache": {Parse: s.parseFallback},
 		"audit":          {Parse: s.parseAudit},
 		"app":            settings.Apps(&s.AppSettings),
@@ -116,19 +121,19 @@ func (s *Sidecar) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // storeNames are the stores that come with this package.
 var storeNames = []string{"vault", "caddy"}
 
-func (s *Sidecar) parseStore(d *caddyfile.Dispenser) error {
+func parseStore(d *caddyfile.Dispenser, setting string, raw *json.RawMessage) error {
 	if !d.NextArg() {
-		return d.Errf("store: name the store: %s", strings.Join(storeNames, " or "))
+		return d.Errf("%s: name the store: %s", setting, strings.Join(storeNames, " or "))
 	}
 	name := d.Val()
 	if _, err := caddy.GetModule("hubspot.stores." + name); err != nil {
-		return d.Errf("store: unknown store %q; there are: %s", name, strings.Join(storeNames, ", "))
+		return d.Errf("%s: unknown store %q; there are: %s", setting, name, strings.Join(storeNames, ", "))
 	}
 	unmarshaler, err := caddyfile.UnmarshalModule(d, "hubspot.stores."+name)
 	if err != nil {
 		return err
 	}
-	s.StoreRaw = caddyconfig.JSONModuleObject(unmarshaler, "type", name, nil)
+	*raw = caddyconfig.JSONModuleObject(unmarshaler, "type", name, nil)
 	return nil
 }
 

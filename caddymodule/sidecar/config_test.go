@@ -21,3 +21,17 @@ func TestConnectAndCall(t *testing.T) {
 		t.Errorf("contacts: %s: %s", got.Status, got.Text)
 	}
 }
+
+// A store cannot be moved to where it is.
+func TestMigrateFromTheSamePlace(t *testing.T) {
+	h := caddytest.New(t)
+	for _, global := range []string{
+		"migrate_from caddy", "store caddy\nmigrate_from caddy {\n key_file DIR/other.key\n }",
+		"store vault http://127.0.0.1:8200 {\n auth token {env.CALLER_KEY}\n }\nmigrate_from vault http://127.0.0.1:8200 {\n auth token {env.CALLER_KEY}\n }",
+	} {
+		err := h.Load(caddytest.Caddyfile(global, caddytest.AuthAndProxy))
+		if err == nil || !strings.Contains(err.Error(), "migrate_from: is the same place as store") {
+			t.Errorf("%s: %v", global, err)
+		}
+	}
+}

@@ -29,7 +29,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		want  string
 	}{
 		{"no app", "", 0, "no app is configured"},
-		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, audit, caller, endpoints, fallback_cache, store`},
+		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, audit, caller, endpoints, fallback_cache, migrate_from, store`},
 		{"apps_file without a file", "apps_file", 1, "apps_file: give exactly one value"},
 		{"apps_file twice", "apps_file a.yaml\n apps_file b.yaml", 2, "apps_file is given twice"},
 		{"apps_file with two files", "apps_file a.yaml b.yaml", 1, "apps_file: give exactly one value"},
@@ -47,6 +47,8 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"audit with a size in words", "audit a {\n roll_size large\n }", 2, `roll_size: "large" is not a size`},
 		{"audit that keeps none", "audit a {\n roll_keep 0\n }", 2, `roll_keep: "0" is not a number of files above zero`},
 
+		{"migrate_from without a name", plainApp + "migrate_from", 5, "migrate_from: name the store"},
+		{"migrate_from an unknown store", plainApp + "migrate_from etcd", 5, `migrate_from: unknown store "etcd"`},
 		{"app without a name", "app {\n client_id x\n }", 1, "app: give exactly one name"},
 		{"app with two names", "app a b {\n client_id x\n }", 1, "app: give exactly one name"},
 		{"app with a bad name", "app a/b {\n client_id x\n }", 1, `app "a/b": an app's name is 1 to 64 letters`},

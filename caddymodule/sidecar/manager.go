@@ -127,7 +127,7 @@ func (p *pooledManager) provider(client *hubspot.Client, c managerSettings, stor
 		client.Credentials = p.credentials
 		return client, nil
 	}
-	keeper, ok := store.store.(hubapp.CredentialStore)
+	keeper, ok := store.own.(hubapp.CredentialStore)
 	if !ok {
 		return nil, fmt.Errorf("credentials: store %s does not keep client credentials; use store vault, or give client_id and client_secret", store.name)
 	}

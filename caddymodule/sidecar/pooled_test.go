@@ -40,7 +40,7 @@ func TestChangedSettingChangesKey(t *testing.T) {
 	t.Parallel()
 	for _, settings := range []any{
 		&managerSettings{Fallback: new(fallback)}, &limiterSettings{}, &freezeSettings{Fallback: new(fallback)},
-		&storeSettings{Settings: ""}, &keysAt{}, &auditSettings{},
+		&storeSettings{Settings: "", FromSettings: ""}, &keysAt{}, &auditSettings{},
 	} {
 		changed := 0
 		before := pool.KeyOf("k", settings)

@@ -45,6 +45,11 @@ type Sidecar struct {
 	// which is Caddy's own storage, encrypted.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=hubspot.stores inline_key=type"`
 
+	// A store to move connections from, in the same form: what `store` lacks is
+	// read there and moved when it is written. `caddy hubspot move` moves the
+	// rest and says when this can go. Default: none.
+	MigrateFromRaw json.RawMessage `json:"migrate_from,omitempty" caddy:"namespace=hubspot.stores inline_key=type"`
+
 	// Encrypted copies of the connections on this machine, for a start while
 	// the store is down. Default: none.
 	FallbackCache *FallbackCache `json:"fallback_cache,omitempty"`

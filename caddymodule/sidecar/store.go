@@ -17,21 +17,29 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/storeapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/movestore"
 )
 
 // storeSettings is everything that shapes a store; its key is made of it.
 type storeSettings struct {
 	Module   string
 	Settings any
+	// FromModule and FromSettings are those of migrate_from; empty without.
+	FromModule   string
+	FromSettings any
 }
 
 // pooledStore is an open store and what it uses of the newest config.
 type pooledStore struct {
-	key     pool.Key
-	name    string
-	store   connection.Store
-	storage pool.Newest[certmagic.Storage]
-	logs    pool.Newest[slog.Handler]
+	key   pool.Key
+	name  string
+	store connection.Store
+	// own is the configured store, and from the one of migrate_from, nil
+	// without. store is both as one then, and mover empties from.
+	own, from connection.Store
+	mover     *movestore.Mover
+	storage   pool.Newest[certmagic.Storage]
+	logs      pool.Newest[slog.Handler]
 }
 
 // provisionStore opens the configured store or takes the one that is open.
@@ -42,7 +50,12 @@ func (g *Generation) provisionStore(before *Generation) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	name := module.CaddyModule().ID.Name()
-	key := pool.KeyOf("store", storeSettings{Module: name, Settings: module.StoreSettings()})
+	shape := storeSettings{Module: name, Settings: module.StoreSettings()}
+	from, err := g.loadMigrateFrom(&shape)
+	if err != nil {
+		return fmt.Errorf("migrate_from: %w", err)
+	}
+	key := pool.KeyOf("store", shape)
 	if err := g.checkStored(module, key, before); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -51,13 +64,8 @@ func (g *Generation) provisionStore(before *Generation) error {
 		// OpenStore may log; the host has to work from the start.
 		detach := p.attach(g.car)
 		defer detach()
-		var err error
-		p.store, err = module.OpenStore(storeapi.Host{
-			Storage: &newestStorage{newest: &p.storage},
-			Logger:  slog.New(pool.Handler(&p.logs)),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("opening store %s: %w", name, err)
+		if err := p.open(module, from); err != nil {
+			return nil, err
 		}
 		return p, nil
 	})
@@ -91,6 +99,55 @@ func (g *Generation) loadStore() (storeapi.Module, error) {
 	module, ok := value.(storeapi.Module)
 	if !ok {
 		return nil, fmt.Errorf("module %T is not a store of connections", value)
+	}
+	return module, nil
+}
+
+// open opens the store, and that of migrate_from, which is nil without.
+func (p *pooledStore) open(module, from storeapi.Module) (err error) {
+	host := storeapi.Host{Storage: &newestStorage{newest: &p.storage}, Logger: slog.New(pool.Handler(&p.logs))}
+	if p.own, err = module.OpenStore(host); err != nil {
+		return fmt.Errorf("opening store %s: %w", p.name, err)
+	}
+	p.store = p.own
+	if from == nil {
+		return nil
+	}
+	if p.from, err = from.OpenStore(host); err != nil {
+		closeStore(p.own)
+		return fmt.Errorf("opening the store of migrate_from: %w", err)
+	}
+	p.store = movestore.New(p.own, p.from)
+	p.mover = movestore.NewMover(p.store)
+	return nil
+}
+
+// loadMigrateFrom loads the module of migrate_from, nil without one, and notes
+// it in what shapes the store.
+func (g *Generation) loadMigrateFrom(shape *storeSettings) (storeapi.Module, error) {
+	raw := g.car.MigrateFromRaw
+	if raw == nil {
+		return nil, nil
+	}
+	if err := g.files.noteInJSON(raw); err != nil {
+		return nil, err
+	}
+	ctx, cancel := caddy.NewContext(g.car.ctx)
+	g.releases = append(g.releases, sync.OnceFunc(cancel))
+	// Caddy takes away what it has loaded.
+	value, err := ctx.LoadModule(&Sidecar{MigrateFromRaw: slices.Clone(raw)}, "MigrateFromRaw")
+	if err != nil {
+		return nil, err
+	}
+	module, ok := value.(storeapi.Module)
+	if !ok {
+		return nil, fmt.Errorf("module %T is not a store of connections", value)
+	}
+	shape.FromModule, shape.FromSettings = module.CaddyModule().ID.Name(), module.StoreSettings()
+	same := pool.KeyOf("same", storeSettings{Module: shape.FromModule, Settings: shape.FromSettings}) ==
+		pool.KeyOf("same", storeSettings{Module: shape.Module, Settings: shape.Settings})
+	if same || shape.FromModule == shape.Module && shape.Module == "caddy" {
+		return nil, errors.New("is the same place as store; name the store from which connections are to be moved")
 	}
 	return module, nil
 }
@@ -145,14 +202,41 @@ func (p *pooledStore) hold() (release func(), err error) {
 // Destruct closes the store.
 func (p *pooledStore) Destruct() error {
 	pool.CloseSoon(func(context.Context) {
-		switch c := p.store.(type) {
-		case interface{ Close() }:
-			c.Close()
-		case io.Closer:
-			_ = c.Close()
+		for _, store := range p.places() {
+			closeStore(store)
 		}
 	})
 	return nil
+}
+
+func closeStore(store connection.Store) {
+	switch c := store.(type) {
+	case interface{ Close() }:
+		c.Close()
+	case io.Closer:
+		_ = c.Close()
+	}
+}
+
+// places are where connections are kept: the store, and that of migrate_from.
+func (p *pooledStore) places() []connection.Store {
+	if p.from == nil {
+		return []connection.Store{p.own}
+	}
+	return []connection.Store{p.own, p.from}
+}
+
+// Mover returns what moves connections from the store of migrate_from; nil
+// without one.
+func (s *Sidecar) Mover() *movestore.Mover { return s.live.current.Load().store.mover }
+
+// MoveDocuments moves what is kept beside connections in the store of
+// migrate_from.
+func (s *Sidecar) MoveDocuments(ctx context.Context) (int, error) {
+	if documents, ok := s.live.current.Load().store.store.(*movestore.WithDocuments); ok {
+		return documents.MoveDocuments(ctx)
+	}
+	return 0, nil
 }
 
 // GoString keeps a pool's panic from printing what the store holds.
@@ -166,28 +250,41 @@ type healthyStore interface {
 
 // probe asks the store whether it can be used.
 func (p *pooledStore) probe(ctx context.Context) error {
-	if s, ok := p.store.(healthyStore); ok {
+	if err := probe(ctx, p.own); err != nil || p.from == nil {
+		return err
+	}
+	if err := probe(ctx, p.from); err != nil {
+		return fmt.Errorf("the store of migrate_from: %w", err)
+	}
+	return nil
+}
+
+func probe(ctx context.Context, store connection.Store) error {
+	if s, ok := store.(healthyStore); ok {
 		return s.Health(ctx)
 	}
-	_, err := p.store.List(ctx, "readiness", "", 1)
+	_, err := store.List(ctx, "readiness", "", 1)
 	if errors.Is(err, connection.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// need tells the store what this config uses it for.
+// need tells the stores what this config uses them for.
 func (p *pooledStore) need(apps []*hubapp.App) {
-	checker, ok := p.store.(connection.RightsChecker)
-	if !ok {
-		return
-	}
 	var n connection.Needs
 	for _, app := range apps {
 		n.Apps = append(n.Apps, app.Name)
+	}
+	if checker, ok := p.from.(connection.RightsChecker); ok {
+		checker.Need(n)
+	}
+	for _, app := range apps {
 		if path := app.Settings.CredentialsPath; path != "" {
 			n.Credentials = append(n.Credentials, path)
 		}
 	}
-	checker.Need(n)
+	if checker, ok := p.own.(connection.RightsChecker); ok {
+		checker.Need(n)
+	}
 }
