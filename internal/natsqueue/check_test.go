@@ -57,3 +57,15 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	for version, ok := range map[string]bool{
+		"2.12.1": true, "2.15.3": true, "3.0.0": true, "2.13.0-RC.1": true, "dev": true,
+		"2.12.0": false, "2.11.9": false, "1.4.1": false,
+	} {
+		if err := natsqueue.CheckVersion(version); (err == nil) != ok {
+			t.Errorf("version %s: %v", version, err)
+		}
+	}
+}

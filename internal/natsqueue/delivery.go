@@ -32,7 +32,7 @@ func (q *Queue) Receive(ctx context.Context) (webhookqueue.Delivery, error) {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			q.index.remove(e.ID) // another sidecar was done with it
 		case errors.Is(err, webhookqueue.ErrCorrupt):
-			q.config.Logger.Error("a webhook cannot be read, and is left in the stream", "stream", q.names.stream, "sequence", e.Seq, "error", err)
+			q.logger.Error("a webhook cannot be read, and is left in the stream", "stream", q.names.stream, "sequence", e.Seq, "error", err)
 			q.index.remove(e.ID)
 		default:
 			q.index.again(e.ID, nil)

@@ -1,42 +1,37 @@
 package natsqueue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// checkVersion refuses servers that cannot publish atomically.
+// checkVersion refuses servers that cannot publish atomically. 2.12.0, which could,
+// was withdrawn, and does not answer.
 func checkVersion(version string) error {
-	parts := strings.SplitN(version, ".", 3)
-	if len(parts) < 2 {
+	var major, minor, patch int
+	if n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); n < 3 {
 		return nil // no release: whoever runs it knows
 	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	if err1 == nil && err2 == nil && (major < 2 || major == 2 && minor < 12) {
-		return fmt.Errorf("the server is NATS %s: webhooks need 2.12 or later", version)
+	if cmp.Or(cmp.Compare(major, 2), cmp.Compare(minor, 12), cmp.Compare(patch, 1)) < 0 {
+		return fmt.Errorf("the server is NATS %s: webhooks need 2.12.1 or later", version)
 	}
 	return nil
 }
 
 // streamConfig is what the stream has to be.
 func streamConfig(c *Config) jetstream.StreamConfig {
-	maxBytes := c.MaxBytes
-	if maxBytes == 0 {
-		maxBytes = -1
-	}
 	return jetstream.StreamConfig{
 		Name: c.Stream, Description: "Webhooks of HubSpot that are not delivered yet", Subjects: []string{namesOf(*c).all()},
-		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: c.Replicas,
-		MaxBytes: maxBytes, Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 1,
+		Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: cmp.Or(c.Replicas, 1),
+		MaxBytes: cmp.Or(c.MaxBytes, defaultMaxBytes), Discard: jetstream.DiscardNew, MaxMsgsPerSubject: 1,
 		AllowMsgTTL: true, AllowAtomicPublish: true,
 	}
 }
@@ -44,7 +39,7 @@ func streamConfig(c *Config) jetstream.StreamConfig {
 func stateBucket(c *Config) jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{
 		Bucket: namesOf(*c).state, Description: "What was tried of the webhooks in " + c.Stream,
-		Storage: jetstream.FileStorage, Replicas: c.Replicas, LimitMarkerTTL: markerTTL,
+		Storage: jetstream.FileStorage, Replicas: cmp.Or(c.Replicas, 1), LimitMarkerTTL: markerTTL,
 	}
 }
 
@@ -54,14 +49,14 @@ const markerTTL = time.Hour
 func ownersBucket(c *Config) jetstream.KeyValueConfig {
 	return jetstream.KeyValueConfig{
 		Bucket: namesOf(*c).owners, Description: "Which sidecar delivers which webhooks of " + c.Stream,
-		Storage: jetstream.FileStorage, Replicas: c.Replicas, TTL: c.Lease,
+		Storage: jetstream.FileStorage, Replicas: cmp.Or(c.Replicas, 1), TTL: cmp.Or(c.Lease, defaultLease),
 	}
 }
 
 // ensureStream finds the stream, or makes it. One that is there gets another size
 // if the settings say so; what else is not right is for who made it.
 func (s *session) ensureStream(ctx context.Context) (jetstream.Stream, error) {
-	want := streamConfig(&s.q.config)
+	want := streamConfig(&s.config)
 	stream, err := s.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return s.makeStream(ctx, want)
@@ -74,7 +69,7 @@ func (s *session) ensureStream(ctx context.Context) (jetstream.Stream, error) {
 		return nil, fmt.Errorf("stream %s has other settings than webhooks need: %s; change it with `nats stream edit %s`, or have another made by naming it",
 			want.Name, strings.Join(wrong, ", "), want.Name)
 	}
-	if s.q.config.MaxBytes == 0 || have.MaxBytes == want.MaxBytes {
+	if s.config.MaxBytes == 0 || have.MaxBytes == want.MaxBytes {
 		return stream, nil
 	}
 	changed := have
@@ -104,7 +99,7 @@ func (s *session) makeStream(ctx context.Context, want jetstream.StreamConfig) (
 		return nil, fmt.Errorf("making stream %s: %w; if that is not permitted, run: nats stream add %s --config=stream.json, with this in stream.json: %s",
 			want.Name, cause(ctx, err), want.Name, asJSON(want))
 	}
-	s.q.config.Logger.Info("made a stream for webhooks", "stream", want.Name, "subjects", want.Subjects)
+	s.q.logger.Info("made a stream for webhooks", "stream", want.Name, "subjects", want.Subjects)
 	return stream, nil
 }
 

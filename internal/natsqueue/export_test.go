@@ -5,3 +5,5 @@ func (q *Queue) Kill() {
 	q.killed = true
 	_ = q.Close()
 }
+
+var CheckVersion = checkVersion

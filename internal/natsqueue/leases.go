@@ -75,7 +75,7 @@ func (l *leases) watch() error {
 // run holds leases until the session ends.
 func (l *leases) run() error {
 	settled := l.s.q.index.settled
-	ticker := time.NewTicker(l.s.q.config.Lease / 4)
+	ticker := time.NewTicker(l.s.q.lease / 4)
 	defer ticker.Stop()
 	for renew := true; ; {
 		if renew {
@@ -114,7 +114,7 @@ func (l *leases) end() {
 
 // renew says that this sidecar is there, and prolongs its leases.
 func (l *leases) renew() error {
-	ctx, cancel := context.WithTimeout(l.s.ctx, l.s.q.config.Lease/2)
+	ctx, cancel := context.WithTimeout(l.s.ctx, l.s.q.lease/2)
 	defer cancel()
 	if _, err := l.s.owners.PutString(ctx, memberPrefix+l.s.q.instance, ""); err != nil {
 		return fmt.Errorf("renewing leases: %w", err)
@@ -137,7 +137,7 @@ func (l *leases) renew() error {
 // hold says that a lease was written at a time.
 func (l *leases) hold(p int, at time.Time) {
 	// A part of it is for what is under way when it ends.
-	l.own[p].until = at.Add(l.s.q.config.Lease * 4 / 5)
+	l.own[p].until = at.Add(l.s.q.lease * 4 / 5)
 	l.s.q.index.extend(p, l.own[p].until)
 }
 
@@ -169,7 +169,7 @@ func (l *leases) members() []string {
 	members := []string{l.s.q.instance}
 	for key, c := range l.known {
 		name, ok := strings.CutPrefix(key, memberPrefix)
-		if ok && name != l.s.q.instance && time.Since(c.seen) < l.s.q.config.Lease {
+		if ok && name != l.s.q.instance && time.Since(c.seen) < l.s.q.lease {
 			members = append(members, name)
 		}
 	}
@@ -183,10 +183,10 @@ func (l *leases) take(p int) {
 	c, known := l.known[leaseKey(p)]
 	l.mu.Unlock()
 	ours := known && c.value == q.instance
-	if known && !ours && time.Since(c.seen) < q.config.Lease {
+	if known && !ours && time.Since(c.seen) < q.lease {
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.s.ctx, q.config.Lease/2)
+	ctx, cancel := context.WithTimeout(l.s.ctx, q.lease/2)
 	defer cancel()
 	began := time.Now()
 	revision, err := l.s.owners.Create(ctx, leaseKey(p), []byte(q.instance))

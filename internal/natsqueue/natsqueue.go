@@ -5,7 +5,7 @@
 // when it is done. Messages and the keys of their events are published as one
 // atomic batch, with the expectation that nobody else has written the keys since
 // they were read: so all of a Put is there or none of it, and of two sidecars that
-// are sent the same event one takes it. That needs NATS 2.12.
+// are sent the same event one takes it. That needs NATS 2.12.1.
 //
 // What changes while a message waits (failed attempts, whether it is dead) is a
 // record in a key-value bucket, beside the stream, so that it can be written when
@@ -41,6 +41,8 @@ const (
 	// defaultLease is how long the portals of a sidecar that was killed wait
 	// for another.
 	defaultLease = 10 * time.Second
+	// defaultMaxBytes is the size of a stream that is made.
+	defaultMaxBytes = 1 << 30
 	// readyWait is how long a call waits for a connection, putTimeout what Put
 	// may take in all, because HubSpot gives up after 5 s, and callTimeout what
 	// others may take with a connection.
@@ -59,8 +61,8 @@ type Config struct {
 	// Subject is what all subjects of the stream begin with. Required.
 	Subject string
 	// MaxBytes bounds the stream: messages, dead letters, and the keys of the
-	// last day's events. 0 is no bound of a stream that is made, and leaves
-	// that of one that is there.
+	// last day's events. 0 is 1 GiB for a stream that is made, and leaves that
+	// of one that is there.
 	MaxBytes int64
 	// Replicas is how many servers keep the stream that is made. 0 means 1.
 	Replicas int
@@ -92,7 +94,9 @@ type TLS struct {
 
 // Queue implements [webhookqueue.Queue].
 type Queue struct {
-	config   Config
+	names    names
+	lease    time.Duration
+	logger   *slog.Logger
 	instance string // names this queue among those on the stream
 
 	ctx    context.Context
@@ -103,10 +107,11 @@ type Queue struct {
 
 	puts  chan *putRequest
 	index *index
-	names names
 
 	mu      sync.Mutex
-	session *session      // nil while there is none that is ready
+	config  Config
+	current *session      // nil while there is none
+	session *session      // the current one, if it is ready
 	changed chan struct{} // closed when session changes
 	why     error         // why there is none
 }
@@ -119,17 +124,49 @@ func Open(config Config) (*Queue, error) {
 	if err := config.Check(); err != nil {
 		return nil, err
 	}
-	config.Lease = cmp.Or(config.Lease, defaultLease)
-	config.Replicas = cmp.Or(config.Replicas, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	q := &Queue{
-		config: config, instance: uuid.NewString(), ctx: ctx, cancel: cancel,
-		puts: make(chan *putRequest), names: namesOf(config),
-		index: newIndex(), changed: make(chan struct{}),
+		names: namesOf(config), lease: cmp.Or(config.Lease, defaultLease), logger: config.Logger,
+		instance: uuid.NewString(), ctx: ctx, cancel: cancel, puts: make(chan *putRequest),
+		index: newIndex(), config: config, changed: make(chan struct{}),
 	}
 	q.work.Go(q.connect)
 	q.work.Go(q.commit)
 	return q, nil
+}
+
+// Configure has the queue go on with other settings, on a new connection. Stream,
+// subject, lease and logger stay; an error is one of [Config.Check].
+func (q *Queue) Configure(config Config) error {
+	if err := config.Check(); err != nil {
+		return err
+	}
+	if namesOf(config) != q.names {
+		return errors.New("stream and subject cannot be changed while the queue is open")
+	}
+	config.Lease, config.Logger = q.lease, q.logger
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.config = config
+	if q.current != nil {
+		q.current.cancel(errConfigured)
+	}
+	return nil
+}
+
+// errConfigured ends a session of other settings.
+var errConfigured = errors.New("the settings have changed")
+
+// begin makes the session of the settings that the queue has now.
+func (q *Queue) begin() *session {
+	ctx, cancel := context.WithCancelCause(q.ctx)
+	s := &session{q: q, ctx: ctx, cancel: cancel}
+	s.records.known = make(map[string]recorded)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.config = q.config
+	q.current = s
+	return s
 }
 
 // Close gives the leases back and ends the connection.

@@ -21,7 +21,7 @@ const lease = time.Second
 func settings(t testing.TB, s *natstest.Server) natsqueue.Config {
 	name := "S" + rand.Text()[:8]
 	return natsqueue.Config{
-		URLs: []string{s.URL()}, Stream: name, Subject: name, Lease: lease,
+		URLs: []string{s.URL()}, Stream: name, Subject: name, Lease: lease, MaxBytes: 64 << 20,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
@@ -41,7 +41,10 @@ func TestSuite(t *testing.T) {
 		config.Lease = 300 * time.Millisecond
 		return queuetest.Storage{
 			Open: func(t *testing.T, maxBytes int64) webhookqueue.Queue {
-				config.MaxBytes = maxBytes
+				config := config
+				if maxBytes > 0 {
+					config.MaxBytes = maxBytes
+				}
 				return open(t, config)
 			},
 			Kill: func(q webhookqueue.Queue) { q.(*natsqueue.Queue).Kill() },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -94,7 +95,7 @@ func (s *session) read(ctx context.Context, filter string, from uint64, found fu
 		}
 		e, err := fromHeader(msg.Headers(), meta.Sequence.Stream)
 		if err != nil {
-			s.q.config.Logger.Error("a webhook cannot be read, and is left in the stream", "stream", s.q.names.stream, "error", err)
+			s.q.logger.Error("a webhook cannot be read, and is left in the stream", "stream", s.q.names.stream, "error", err)
 			return true, nil
 		}
 		return found(e), nil
@@ -126,22 +127,42 @@ const pulled = 500
 // readStored calls take with the messages that are there. It does not count on any
 // number of them, because others remove messages meanwhile.
 func readStored(consumer jetstream.Consumer, take func(jetstream.Msg) (bool, error)) (goOn bool, err error) {
-	for {
-		batch, err := consumer.FetchNoWait(pulled)
-		if err != nil {
-			return false, err
-		}
-		n := 0
-		for msg := range batch.Messages() {
-			n++
-			if goOn, err := take(msg); err != nil || !goOn {
-				return false, err
-			}
-		}
-		if err := batch.Error(); err != nil || n == 0 {
+	// In a cluster a new consumer has nobody who answers at first.
+	for began := time.Now(); ; {
+		n, err := readBatch(consumer, take)
+		switch {
+		case errors.Is(err, nats.ErrNoResponders) && time.Since(began) < electionWait:
+			time.Sleep(20 * time.Millisecond)
+		case errors.Is(err, errEnough):
+			return false, nil
+		case err != nil || n == 0:
 			return err == nil, err
 		}
 	}
+}
+
+// electionWait is how long a consumer may have nobody who answers.
+const electionWait = 3 * time.Second
+
+// errEnough means that no more is to be read.
+var errEnough = errors.New("enough was read")
+
+func readBatch(consumer jetstream.Consumer, take func(jetstream.Msg) (bool, error)) (n int, err error) {
+	batch, err := consumer.FetchNoWait(pulled)
+	if err != nil {
+		return 0, err
+	}
+	for msg := range batch.Messages() {
+		n++
+		goOn, err := take(msg)
+		if err == nil && !goOn {
+			err = errEnough
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, batch.Error()
 }
 
 // consume makes a consumer of the headers of messages.

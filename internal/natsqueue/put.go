@@ -88,7 +88,8 @@ func (q *Queue) commit() {
 type writer struct {
 	q     *Queue
 	cache seenCache
-	full  bool // the server has refused messages for want of room
+	s     *session // of which the cache is
+	full  bool     // the server has refused messages for want of room
 }
 
 // store stores the messages of several calls, and answers these.
@@ -96,6 +97,9 @@ func (w *writer) store(group []*putRequest) {
 	ctx, cancel := context.WithTimeout(w.q.ctx, putTimeout)
 	defer cancel()
 	s, err := w.q.ready(ctx)
+	if err == nil && s != w.s {
+		w.s, w.cache = s, seenCache{} // the stream may be another
+	}
 	for attempt := 0; err == nil; attempt++ {
 		var b *batch
 		if b, err = w.collect(s, group); err != nil {

@@ -40,7 +40,7 @@ func (s *session) applyRecord(kv jetstream.KeyValueEntry) {
 	if !r.gone {
 		var d document
 		if err := json.Unmarshal(kv.Value(), &d); err != nil || d.Entry == nil {
-			s.q.config.Logger.Error("a record of webhooks is damaged", "key", kv.Key(), "error", err)
+			s.q.logger.Error("a record of webhooks is damaged", "key", kv.Key(), "error", err)
 			return
 		}
 		r.entry = d.Entry

@@ -209,3 +209,53 @@ func TestLargeMessages(t *testing.T) {
 		t.Errorf("Put: %v", err)
 	}
 }
+
+// Settings change while the queue is open: what is out stays out, and the new
+// settings are what counts.
+func TestConfigure(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t, restricted)
+	config := settings(t, server)
+	config.User, config.Password = "admin", secret.New("admin-secret")
+	q := open(t, config)
+	defer q.Close()
+	if err := put(t, q, message(1, "l", "a")); err != nil {
+		t.Fatal(err)
+	}
+	d := receive(t, q)
+	wrong := config
+	wrong.Password = secret.New("planted-secret")
+	if err := q.Configure(wrong); err != nil {
+		t.Fatalf("Configure: %v", err)
+	}
+	if err := put(t, q, message(1, "l", "b")); !isUnavailable(err) || strings.Contains(err.Error(), "planted-secret") {
+		t.Errorf("Put with a wrong password: error = %v; want ErrUnavailable without it", err)
+	}
+	config.MaxBytes = 32 << 20
+	if err := q.Configure(config); err != nil {
+		t.Fatalf("Configure: %v", err)
+	}
+	for err := put(t, q, message(1, "l", "b")); err != nil; {
+		if !isUnavailable(err) {
+			t.Fatal(err)
+		}
+		err = put(t, q, message(1, "l", "b"))
+	}
+	if s, err := q.Stats(t.Context()); err != nil || s.MaxBytes != 32<<20 || s.Waiting != 2 {
+		t.Errorf("Stats = %+v, %v; want two waiting, in 32 MiB", s, err)
+	}
+	if err := d.Done(t.Context()); err != nil {
+		t.Errorf("Done: %v", err)
+	}
+	next := receive(t, q)
+	if next.Message().ID != "b" {
+		t.Errorf("received %s; want b", next.Message().ID)
+	}
+	if err := next.Done(t.Context()); err != nil {
+		t.Errorf("Done: %v", err)
+	}
+	config.Stream = "OTHER"
+	if err := q.Configure(config); err == nil {
+		t.Error("another stream is taken")
+	}
+}

@@ -23,6 +23,7 @@ const (
 // ends and another begins; leases that have not ended by then go on.
 type session struct {
 	q      *Queue
+	config Config
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
@@ -45,15 +46,18 @@ func (q *Queue) connect() {
 	for q.ctx.Err() == nil {
 		began := time.Now()
 		err := q.serve(func() {
-			q.config.Logger.Info("webhooks are kept in NATS", "stream", q.names.stream)
+			q.logger.Info("webhooks are kept in NATS", "stream", q.names.stream)
 			told = ""
 		})
 		if q.ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errConfigured) {
+			continue
+		}
 		if err.Error() != told {
 			told = err.Error()
-			q.config.Logger.Error("NATS does not keep webhooks at present", "stream", q.names.stream, "error", err)
+			q.logger.Error("NATS does not keep webhooks at present", "stream", q.names.stream, "error", err)
 		}
 		q.setSession(nil, err)
 		if time.Since(began) > 10*time.Second {
@@ -69,18 +73,17 @@ func (q *Queue) connect() {
 
 // serve has one session, and returns why it ended.
 func (q *Queue) serve(ready func()) error {
-	ctx, cancel := context.WithCancelCause(q.ctx)
-	defer cancel(nil)
-	preparing, refuse := context.WithCancelCause(ctx)
+	s := q.begin()
+	defer s.cancel(nil)
+	preparing, refuse := context.WithCancelCause(s.ctx)
 	defer refuse(nil)
-	s := &session{q: q, ctx: ctx, cancel: cancel, refuse: refuse}
-	s.records.known = make(map[string]recorded)
+	s.refuse = refuse
 	if err := s.dial(); err != nil {
 		return err
 	}
 	defer s.conn.Close()
 	defer s.work.Wait()
-	defer cancel(nil)
+	defer s.cancel(nil)
 	if err := s.prepare(preparing); err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (q *Queue) serve(ready func()) error {
 	q.setSession(s, nil)
 	ready()
 	err := leases.run()
-	if s.conn.IsClosed() {
+	if s.conn.IsClosed() && !errors.Is(err, errConfigured) {
 		err = s.disconnected() // whoever noticed it first
 	}
 	q.setSession(nil, err)
@@ -101,14 +104,14 @@ func (q *Queue) serve(ready func()) error {
 
 // dial connects, and has the session end with the connection.
 func (s *session) dial() error {
-	c := &s.q.config
+	c := &s.config
 	options := []nats.Option{
 		nats.Name("caddy-hubspot"), nats.Timeout(dialTimeout), nats.NoReconnect(),
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ClosedHandler(func(*nats.Conn) { s.cancel(nats.ErrConnectionClosed) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			// What is not permitted is answered nowhere else.
-			s.q.config.Logger.Warn("NATS refuses", "stream", s.q.names.stream, "error", err)
+			s.q.logger.Warn("NATS refuses", "stream", s.q.names.stream, "error", err)
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				s.refuse(err)
 			}
@@ -156,10 +159,10 @@ func (s *session) prepare(ctx context.Context) error {
 	if s.stream, err = s.ensureStream(ctx); err != nil {
 		return err
 	}
-	if s.state, err = s.ensureBucket(ctx, stateBucket(&s.q.config)); err != nil {
+	if s.state, err = s.ensureBucket(ctx, stateBucket(&s.config)); err != nil {
 		return err
 	}
-	if s.owners, err = s.ensureBucket(ctx, ownersBucket(&s.q.config)); err != nil {
+	if s.owners, err = s.ensureBucket(ctx, ownersBucket(&s.config)); err != nil {
 		return err
 	}
 	return s.watchRecords(ctx)
