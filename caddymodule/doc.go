@@ -13,6 +13,7 @@
 //	hubspot.stores.vault           stores     connections in HashiCorp Vault or OpenBao
 //	hubspot.stores.caddy           stores     connections in Caddy's storage, encrypted
 //	hubspot.queues.file            queues     webhooks on this machine's disk, until they are delivered
+//	hubspot.queues.nats            queues     webhooks in NATS JetStream, for several machines
 //	admin.api.hubspot              admin      /hubspot/… of Caddy's admin API
 //	caddy hubspot …                command    the command line
 //
@@ -37,7 +38,8 @@
 //	freeze       what operators have frozen
 //	audit        the audit log; metrics: the metrics; adminapi: the admin API's answers
 //	webhook      what HubSpot sends: verified, and taken apart
-//	webhookqueue what keeps it, as an interface; filequeue: on this machine's disk
+//	webhookqueue what keeps it, as an interface; filequeue: on this machine's disk;
+//	             natsqueue: in NATS JetStream
 //	webhookdelivery  from a queue to the app behind; portalusers: whose it is
 //	sealedstore  connections in files, encrypted; vaultstore, beside internal: in Vault
 //	sandbox      the made-up HubSpot

@@ -64,21 +64,24 @@ func (f *File) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return settings.Block(d, "queue file", map[string]settings.Setting{
 		"path":     settings.Text(&f.Path),
-		"max_size": {Parse: f.parseMaxSize},
+		"max_size": maxSize(&f.MaxSize),
 	})
 }
 
-func (f *File) parseMaxSize(d *caddyfile.Dispenser) error {
-	value, err := settings.OneArg(d)
-	if err != nil {
-		return err
-	}
-	size, err := humanize.ParseBytes(value)
-	if err != nil || size < minMaxSize || size > 1<<62 {
-		return d.Errf("max_size: %q is not a size of 1MiB or more, such as 1GiB", value)
-	}
-	f.MaxSize = int64(size)
-	return nil
+// maxSize is the setting of how many bytes may be kept.
+func maxSize(target *int64) settings.Setting {
+	return settings.Setting{Parse: func(d *caddyfile.Dispenser) error {
+		value, err := settings.OneArg(d)
+		if err != nil {
+			return err
+		}
+		size, err := humanize.ParseBytes(value)
+		if err != nil || size < minMaxSize || size > 1<<62 {
+			return d.Errf("max_size: %q is not a size of 1MiB or more, such as 1GiB", value)
+		}
+		*target = int64(size)
+		return nil
+	}}
 }
 
 // Provision checks the settings.
