@@ -91,6 +91,11 @@ func WithSandboxQuota(requests int, interval time.Duration) Option {
 	}
 }
 
+// WithSandboxApps has the sandbox know other apps than the demo app.
+func WithSandboxApps(apps ...sandbox.App) Option {
+	return func(h *Harness) { h.sandboxOptions.Apps = apps }
+}
+
 // WithWrappedSandbox has something stand between Caddy and the sandbox.
 func WithWrappedSandbox(wrap func(http.Handler) http.Handler) Option {
 	return func(h *Harness) { h.wrapSandbox = wrap }

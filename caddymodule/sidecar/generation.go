@@ -216,7 +216,8 @@ func (g *Generation) provisionApp(app appconfig.Resolved) error {
 	if err != nil {
 		return err
 	}
-	g.apps = append(g.apps, &hubapp.App{
+	secrets := g.car.secrets.Of(appconfig.CanonicalName(app.Name))
+	served := &hubapp.App{
 		Name:      appconfig.CanonicalName(app.Name),
 		Settings:  app,
 		Endpoints: g.endpoints,
@@ -225,11 +226,15 @@ func (g *Generation) provisionApp(app appconfig.Resolved) error {
 			Endpoints:   g.endpoints,
 			Credentials: pooled.credentials,
 			RedirectURI: app.RedirectURI,
+			SecretUsed:  secrets.Note,
 		},
 		Manager:     pooled.manager,
 		Limiter:     limiter,
 		ScopeUse:    g.scopeUse.App(appconfig.CanonicalName(app.Name)),
 		PortalUsers: pooled.portalUsers,
-	})
+		Secrets:     secrets,
+	}
+	g.apps = append(g.apps, served)
+	g.releases = append(g.releases, g.car.metrics.ShowRotation(served))
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/portalusers"
 )
 
@@ -68,7 +67,7 @@ func (g *Generation) acquireManager(app appconfig.Resolved) (*pooledManager, err
 		RefreshQuota: app.RefreshQuota,
 	}
 	key := pool.KeyOf("manager", c)
-	p, err := acquire(&g.releases, key, func() (*pooledManager, error) { return newPooledManager(key, c, g.store, g.car.metrics) })
+	p, err := acquire(&g.releases, key, func() (*pooledManager, error) { return newPooledManager(key, c, g.store, g.car) })
 	if err != nil {
 		return nil, err
 	}
@@ -76,12 +75,13 @@ func (g *Generation) acquireManager(app appconfig.Resolved) (*pooledManager, err
 	return p, nil
 }
 
-func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, m *metrics.Metrics) (*pooledManager, error) {
+func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, car *Sidecar) (*pooledManager, error) {
+	m := car.metrics
 	p := &pooledManager{
 		key:  key,
 		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: tokenTimeout},
 	}
-	client := &hubspot.Client{HTTP: p.http, Endpoints: c.Endpoints}
+	client := &hubspot.Client{HTTP: p.http, Endpoints: c.Endpoints, SecretUsed: car.secrets.Of(c.App).Note}
 	provider, err := p.provider(client, c, store)
 	if err != nil {
 		return nil, err

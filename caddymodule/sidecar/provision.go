@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueset"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // Provision checks everything and takes from the pool what outlives a reload.
@@ -34,12 +35,13 @@ func (s *Sidecar) Provision(ctx caddy.Context) error {
 
 func (s *Sidecar) provisionObserver(ctx caddy.Context) error {
 	shared, err := acquire(&s.releases, pool.KeyOf("process", struct{}{}), func() (*pooledProcess, error) {
-		return &pooledProcess{metrics.New(), relay.NewBudget(relay.DefaultBudget)}, nil
+		process := &pooledProcess{metrics: metrics.New(), budget: relay.NewBudget(relay.DefaultBudget), secrets: new(secretuse.Book)}
+		return process, nil
 	})
 	if err != nil {
 		return err
 	}
-	s.metrics, s.budget = shared.metrics, shared.budget
+	s.metrics, s.budget, s.secrets = shared.metrics, shared.budget, shared.secrets
 	if err := s.metrics.Register(ctx.GetMetricsRegistry()); err != nil {
 		return err
 	}
@@ -55,6 +57,7 @@ func (s *Sidecar) provisionObserver(ctx caddy.Context) error {
 type pooledProcess struct {
 	metrics *metrics.Metrics
 	budget  *relay.Budget
+	secrets *secretuse.Book
 }
 
 func (*pooledProcess) Destruct() error { return nil }

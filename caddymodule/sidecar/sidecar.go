@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/metrics"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/relay"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 func init() {
@@ -80,6 +81,7 @@ type Sidecar struct {
 	audit    *audit.Log
 	metrics  *metrics.Metrics
 	budget   *relay.Budget
+	secrets  *secretuse.Book
 	observer *observer
 	queues   *queueset.Set
 	releases releases

@@ -48,6 +48,12 @@ func appStatus(a *hubapp.App) adminapi.AppStatus {
 			Waiting: budget.Waiting, HeldUntil: budget.HeldUntil,
 		},
 	}
+	for _, use := range a.Rotation() {
+		if status.Rotation == nil {
+			status.Rotation = &adminapi.Rotation{CountedSince: a.Secrets.Since(), Secrets: make(map[string]adminapi.SecretUse)}
+		}
+		status.Rotation.Secrets[use.Setting] = adminapi.SecretUse{LastNeeded: use.LastNeeded(), For: use.Uses}
+	}
 	for reason, since := range a.Manager.Alarms() {
 		if status.Alarms == nil {
 			status.Alarms = make(map[string]adminapi.AlarmSince)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sunset"
 )
 
@@ -115,6 +116,8 @@ type AppStatus struct {
 	PendingWrites int `json:"pendingWrites"`
 	// RefreshBudget is what this process may ask of HubSpot's token endpoint.
 	RefreshBudget RefreshBudget `json:"refreshBudget"`
+	// Rotation is nil unless the app has two client secrets.
+	Rotation *Rotation `json:"rotation,omitempty"`
 	// Alarms that last, by their reasons.
 	Alarms map[string]AlarmSince `json:"alarms,omitempty"`
 }
@@ -129,6 +132,21 @@ type RefreshBudget struct {
 	Waiting int `json:"waiting"`
 	// HeldUntil is until when HubSpot asked to be left alone.
 	HeldUntil time.Time `json:"heldUntil,omitzero"`
+}
+
+// Rotation tells whether the old one of two client secrets can go.
+type Rotation struct {
+	// CountedSince is when this process began to look.
+	CountedSince time.Time `json:"countedSince"`
+	// Secrets are the two by the settings that they stand in now.
+	Secrets map[string]SecretUse `json:"secrets"`
+}
+
+// SecretUse says when this process last needed a client secret, and what for.
+type SecretUse struct {
+	// LastNeeded is zero, and left out, if it was not.
+	LastNeeded time.Time                       `json:"lastNeeded,omitzero"`
+	For        map[secretuse.Purpose]time.Time `json:"for,omitempty"`
 }
 
 // AlarmSince says since when an alarm lasts.

@@ -12,8 +12,10 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // credentialKeeper is a store of client credentials of which the test says
@@ -22,6 +24,7 @@ type credentialKeeper struct {
 	connection.Store
 	mu       sync.Mutex
 	id, text string
+	next     string
 	err      error
 	reads    atomic.Int64
 	// gate, if not nil, holds readings up until it is closed.
@@ -44,7 +47,7 @@ func (k *credentialKeeper) AppCredentials(ctx context.Context, path string) (str
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.id, k.text, "", k.err
+	return k.id, k.text, k.next, k.err
 }
 
 // clock is a time that the test moves.
@@ -195,5 +198,50 @@ func TestRefusedCredentialsAreReadAgain(t *testing.T) {
 	clock.advance(credentialsRetry)
 	if _, err := app.Exchange(t.Context(), "no-such-code", "verifier"); hubspot.Classify(err) != hubspot.ClassBadCode {
 		t.Errorf("error once the secret is right: %v, want that of a bad code", err)
+	}
+}
+
+// A rotation in the store shows as it is there, and looking at it asks nothing.
+func TestRotationInTheStore(t *testing.T) {
+	t.Parallel()
+	keeper, clock := &credentialKeeper{id: "id", text: "old"}, new(clock)
+	source := NewStoredCredentials(keeper, "secret/hubspot-apps/hbdev")
+	source.now = clock.now
+	app := &App{Name: "hbdev", Client: &hubspot.Client{Credentials: source}, Secrets: secretuse.NewLedger(clock.now)}
+	if got := app.Rotation(); got != nil || keeper.reads.Load() != 0 {
+		t.Errorf("before anything is known: %v, %d readings", got, keeper.reads.Load())
+	}
+	open := func(sealed string) {
+		t.Helper()
+		sealer, err := app.StateSealer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sealer.Open(sealed, clock.now()); err != nil {
+			t.Error(err)
+		}
+	}
+	clock.advance(time.Hour)
+	sealer, err := app.StateSealer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := sealer.Seal(oauthstate.State{User: "acme", Verifier: hubspot.NewVerifier(), Nonce: "n", IssuedAt: clock.now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(sealed)
+	if got := app.Rotation(); got != nil {
+		t.Errorf("with one secret: %v", got)
+	}
+	keeper.mu.Lock()
+	keeper.text, keeper.next = "new", "old"
+	keeper.mu.Unlock()
+	clock.advance(credentialsLife)
+	open(sealed)
+	got := app.Rotation()
+	if len(got) != 2 || got[0].Setting != "client_secret" || !got[0].LastNeeded().IsZero() ||
+		got[1].Setting != "client_secret_next" || !got[1].LastNeeded().Equal(clock.now()) || len(got[1].Uses) != 1 {
+		t.Errorf("rotation: %+v", got)
 	}
 }

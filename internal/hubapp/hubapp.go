@@ -13,10 +13,12 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/portalusers"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/quota"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
 
-// App is one configured HubSpot app. All fields but one are required; they are set
+// App is one configured HubSpot app. All fields but ScopeUse and Secrets are
+// required; they are set
 // before the first use and left as they are. It is safe for concurrent use and
 // must not be copied.
 type App struct {
@@ -36,6 +38,9 @@ type App struct {
 	ScopeUse *scopeuse.App
 	// PortalUsers knows who stands for a HubSpot account.
 	PortalUsers *portalusers.Directory
+	// Secrets knows for what the client secrets were last needed. Whoever
+	// checks with one notes it there; nil notes nothing.
+	Secrets *secretuse.Ledger
 
 	sealers sealerCache
 }

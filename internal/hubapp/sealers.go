@@ -7,6 +7,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/oauthstate"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/usertoken"
 )
 
@@ -25,7 +26,7 @@ type sealerCache struct {
 }
 
 // of returns the sealers of app for its credentials.
-func (c *sealerCache) of(app string, creds hubspot.Credentials) (*sealers, error) {
+func (c *sealerCache) of(app string, creds hubspot.Credentials, used *secretuse.Ledger) (*sealers, error) {
 	// Texts that are one and the same compare equal. Equal ones of another
 	// reading do not, and cost a derivation.
 	if s := c.current.Load(); s != nil && s.first == creds.Secret && s.next == creds.NextSecret {
@@ -39,7 +40,11 @@ func (c *sealerCache) of(app string, creds hubspot.Credentials) (*sealers, error
 	if err != nil {
 		return nil, err
 	}
-	s := &sealers{first: creds.Secret, next: creds.NextSecret, states: states, tokens: tokens}
+	s := &sealers{
+		first: creds.Secret, next: creds.NextSecret,
+		states: states.Noting(used.Noting(secretuse.InstallState)),
+		tokens: tokens.Noting(used.Noting(secretuse.UserToken)),
+	}
 	c.current.Store(s)
 	return s, nil
 }
@@ -69,5 +74,5 @@ func (a *App) currentSealers(ctx context.Context) (*sealers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.sealers.of(a.Name, credentials)
+	return a.sealers.of(a.Name, credentials, a.Secrets)
 }

@@ -40,7 +40,7 @@ func (c *Client) ClientCredentials(ctx context.Context, scopes []string) (AppGra
 		return AppGrant{}, errors.New("getting a token of the app: no scope is named")
 	}
 	var grant AppGrant
-	err := c.authenticate(ctx, func(clientID string, clientSecret secret.Text) error {
+	err := c.authenticate(ctx, opClientCredentials.purpose(), func(clientID string, clientSecret secret.Text) error {
 		call := c.newCall(clientSecret)
 		config := clientcredentials.Config{
 			ClientID: clientID, ClientSecret: clientSecret.Reveal(), TokenURL: c.Endpoints.TokenURL(),

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // Client calls HubSpot's OAuth endpoints for one app. Set the fields before
@@ -28,8 +29,12 @@ type Client struct {
 	// carries no Date; nil is time.Now.
 	Now func() time.Time
 
+	// SecretUsed, if not nil, is told of each client secret that HubSpot has
+	// accepted, and for what. It must be quick and safe for concurrent use.
+	SecretUsed func(secret.Text, secretuse.Purpose)
+
 	// accepted is the client secret that HubSpot accepted last.
-	accepted atomic.Pointer[secret.Text]
+	accepted atomic.Pointer[acceptedSecret]
 }
 
 func (c *Client) now() time.Time {

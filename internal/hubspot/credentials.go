@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // Credentials are what an app proves itself with. The zero value is no
@@ -57,10 +59,22 @@ func (c *Client) credentials(ctx context.Context) (Credentials, error) {
 	return creds, nil
 }
 
+// acceptedFor is how long the second client secret is tried first because
+// HubSpot has refused the first: that one may be accepted by then, and only so
+// is it known that the other is not needed any more.
+const acceptedFor = 5 * time.Minute
+
+// acceptedSecret is a client secret that HubSpot accepted.
+type acceptedSecret struct {
+	secret secret.Text
+	// since is when HubSpot accepted it after it had refused the other.
+	since time.Time
+}
+
 // authenticate runs call with the app's client secret, and with the other
 // one if HubSpot says that the first is wrong. The secret that HubSpot
-// accepted last is the first to be tried next time.
-func (c *Client) authenticate(ctx context.Context, call func(clientID string, secret secret.Text) error) error {
+// accepted last is the first to be tried for a while.
+func (c *Client) authenticate(ctx context.Context, purpose secretuse.Purpose, call func(clientID string, secret secret.Text) error) error {
 	creds, err := c.credentials(ctx)
 	if err != nil {
 		return err
@@ -68,7 +82,7 @@ func (c *Client) authenticate(ctx context.Context, call func(clientID string, se
 	for _, s := range c.secretsInOrder(creds) {
 		err = call(creds.ClientID, s)
 		if !secretRefused(err) {
-			c.remember(s, err)
+			c.remember(s, purpose, err)
 			break
 		}
 	}
@@ -80,7 +94,8 @@ func (c *Client) secretsInOrder(creds Credentials) []secret.Text {
 	if !creds.NextSecret.IsZero() && !creds.NextSecret.Equal(creds.Secret) {
 		secrets = append(secrets, creds.NextSecret)
 	}
-	if accepted := c.accepted.Load(); len(secrets) == 2 && accepted != nil && accepted.Equal(creds.NextSecret) {
+	accepted := c.accepted.Load()
+	if len(secrets) == 2 && accepted != nil && accepted.secret.Equal(creds.NextSecret) && c.now().Sub(accepted.since) < acceptedFor {
 		slices.Reverse(secrets)
 	}
 	return secrets
@@ -88,9 +103,16 @@ func (c *Client) secretsInOrder(creds Credentials) []secret.Text {
 
 // remember notes that HubSpot knew the secret. An answer that shows nothing
 // about the secret changes nothing.
-func (c *Client) remember(s secret.Text, err error) {
-	if err == nil || Classify(err) == ClassDeadGrant || Classify(err) == ClassBadCode {
-		c.accepted.Store(&s)
+func (c *Client) remember(s secret.Text, purpose secretuse.Purpose, err error) {
+	if err != nil && Classify(err) != ClassDeadGrant && Classify(err) != ClassBadCode {
+		return
+	}
+	if c.SecretUsed != nil {
+		c.SecretUsed(s, purpose)
+	}
+	now := c.now()
+	if before := c.accepted.Load(); before == nil || !before.secret.Equal(s) || now.Sub(before.since) >= acceptedFor {
+		c.accepted.Store(&acceptedSecret{secret: s, since: now})
 	}
 }
 

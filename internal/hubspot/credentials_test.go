@@ -6,9 +6,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 const badSecret = `{"error":"invalid_client","status":"BAD_CLIENT_SECRET","message":"missing or invalid client secret"}`
@@ -57,6 +59,53 @@ func TestSecretRotation(t *testing.T) {
 		if got := e.secretsSeen()[before:]; !slices.Equal(got, step.want) {
 			t.Errorf("%s: tried %q, want %q", step.name, got, step.want)
 		}
+	}
+}
+
+// The first secret is tried again after a while, so that it shows whether the
+// other is still needed.
+func TestTheFirstSecretIsTriedAgain(t *testing.T) {
+	var valid atomic.Pointer[string]
+	first, next := clientSecret, nextSecret
+	valid.Store(&next)
+	e := serve(t, accepting(&valid))
+	client, now := rotating(e), time.Now()
+	client.Now = func() time.Time { return now }
+	var used []string
+	client.SecretUsed = func(s secret.Text, purpose secretuse.Purpose) {
+		used = append(used, s.Reveal()+" "+string(purpose))
+	}
+	refresh := func(want ...string) {
+		t.Helper()
+		before := len(e.seen())
+		if _, err := client.Refresh(t.Context(), secret.New(refreshToken)); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.secretsSeen()[before:]; !slices.Equal(got, want) {
+			t.Errorf("tried %q, want %q", got, want)
+		}
+	}
+	refresh(first, next)
+	for range 4 {
+		now = now.Add(time.Minute)
+		refresh(next)
+	}
+	now = now.Add(time.Minute)
+	refresh(first, next)
+	now = now.Add(4 * time.Minute)
+	refresh(next)
+	valid.Store(&first)
+	now = now.Add(time.Minute)
+	refresh(first)
+	if _, err := client.Exchange(t.Context(), "code", "verifier"); err != nil {
+		t.Error(err)
+	}
+	if err := client.Revoke(t.Context(), secret.New(refreshToken)); err != nil {
+		t.Error(err)
+	}
+	want := append(slices.Repeat([]string{next + " refresh"}, 7), first+" refresh", first+" code_exchange", first+" revoke")
+	if !slices.Equal(used, want) {
+		t.Errorf("used %q", used)
 	}
 }
 

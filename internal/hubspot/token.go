@@ -11,6 +11,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // maxExpiresIn is the longest believable life of an access token: HubSpot's
@@ -83,13 +84,18 @@ const (
 	opIntrospect
 )
 
+// purpose is what a client secret is needed for in the operation.
+func (o operation) purpose() secretuse.Purpose {
+	return [...]secretuse.Purpose{secretuse.CodeExchange, secretuse.Refresh, secretuse.Revoke, secretuse.AppToken}[o]
+}
+
 type retrieveFunc func(context.Context, *oauth2.Config) (*oauth2.Token, error)
 
 // grant asks the token endpoint through x/oauth2 and judges the answer. sent
 // are the secrets of the request beside the client's.
 func (c *Client) grant(ctx context.Context, op operation, sent []secret.Text, retrieve retrieveFunc) (Grant, error) {
 	var grant Grant
-	err := c.authenticate(ctx, func(clientID string, clientSecret secret.Text) error {
+	err := c.authenticate(ctx, op.purpose(), func(clientID string, clientSecret secret.Text) error {
 		call := c.newCall(append(slices.Clone(sent), clientSecret)...)
 		token, err := retrieve(context.WithValue(ctx, oauth2.HTTPClient, call.client), c.config(clientID, clientSecret))
 		if err != nil {
@@ -186,7 +192,7 @@ func (c *Client) Revoke(ctx context.Context, refreshToken secret.Text) error {
 	if refreshToken.IsZero() {
 		return nil
 	}
-	err := c.authenticate(ctx, func(clientID string, clientSecret secret.Text) error {
+	err := c.authenticate(ctx, opRevoke.purpose(), func(clientID string, clientSecret secret.Text) error {
 		return c.revoke(ctx, clientID, clientSecret, refreshToken)
 	})
 	if te, ok := errors.AsType[*TokenError](err); ok && te.Class == ClassDeadGrant {

@@ -37,6 +37,7 @@ type Metrics struct {
 	tokensRemoved    *prometheus.CounterVec
 	headroom         *headrooms
 	freezes          *freezeCounts
+	secrets          *secretUses
 	auditLost        *prometheus.CounterVec
 	endings          *endingCounts
 	apps             apps
@@ -108,6 +109,9 @@ func New() *Metrics {
 		headroom: &headrooms{desc: desc("quota_headroom_ratio",
 			"The part of the quota that is left on the portal closest to its quota, between 0 and 1.", "app")},
 		freezes: &freezeCounts{desc: desc("freezes", "Freezes that are in force in this process.")},
+		secrets: &secretUses{desc: desc("client_secret_last_needed_timestamp_seconds",
+			"When this process last needed a client secret, in Unix time, for apps that have two, by the setting that it stands in and what it was needed for.",
+			"app", "setting", "for")},
 		connections: &connectionCounts{
 			desc: desc("connections", "Connections that this process has in memory, by status.", "app", "status"),
 			pending: desc("pending_writes", "Connections whose newest tokens are in memory only, because the store does not take them.",
@@ -130,7 +134,7 @@ func (m *Metrics) Register(registry prometheus.Registerer) error {
 	all := []prometheus.Collector{
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
-		m.quotaWaits, m.retries, m.headroom, m.freezes, m.auditLost, m.dryRunRefusals,
+		m.quotaWaits, m.retries, m.headroom, m.freezes, m.secrets, m.auditLost, m.dryRunRefusals,
 		m.tokensRemoved, m.endings,
 	}
 	for _, c := range append(all, m.Webhooks.collectors()...) {

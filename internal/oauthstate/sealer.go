@@ -25,6 +25,8 @@ var use = sealing.Use{
 // it is safe for concurrent use.
 type Sealer struct {
 	sealer *sealing.Sealer
+	// opened is told by which secret something valid was opened; nil is nobody.
+	opened func(secret.Text)
 }
 
 // NewSealer derives keys for app from its client secrets. The first secret
@@ -35,7 +37,13 @@ func NewSealer(app string, secrets ...secret.Text) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making state sealer: %w", err)
 	}
-	return &Sealer{sealer}, nil
+	return &Sealer{sealer: sealer}, nil
+}
+
+// Noting returns a Sealer that has opened told by which client secret it opens
+// what is valid.
+func (s *Sealer) Noting(opened func(by secret.Text)) *Sealer {
+	return &Sealer{sealer: s.sealer, opened: opened}
 }
 
 // payload is what is encrypted. The app is not in it: it is authenticated.
@@ -76,7 +84,7 @@ func (s *Sealer) Seal(st State) (string, error) {
 // [ErrExpired] or [ErrWrongApp]. With ErrExpired the state is there as well, to
 // tell where its browser came from; it is good for nothing else.
 func (s *Sealer) Open(sealed string, now time.Time) (State, error) {
-	plain, err := s.sealer.Open(sealed)
+	plain, by, err := s.sealer.OpenBy(sealed)
 	switch {
 	case errors.Is(err, sealing.ErrWrongApp):
 		return State{}, ErrWrongApp
@@ -89,6 +97,9 @@ func (s *Sealer) Open(sealed string, now time.Time) (State, error) {
 		return State{}, ErrMalformed
 	case now.Sub(st.IssuedAt) > Lifetime:
 		return st, ErrExpired
+	}
+	if s.opened != nil {
+		s.opened(by)
 	}
 	return st, nil
 }

@@ -26,7 +26,7 @@ func (w *world) getFaults(*http.Request) reply { return jsonReply(http.StatusOK,
 func (w *world) faultState() FaultState {
 	token, api := w.faults.rules()
 	out := w.auth.faultState()
-	out.Token, out.API = token, api
+	out.Token, out.API, out.ClientSecrets = token, api, w.faults.validSecrets(w.apps)
 	return out
 }
 
@@ -43,6 +43,9 @@ func (w *world) postFaults(r *http.Request) reply {
 		w.journal.Apply(*req.Journal)
 	}
 	w.faults.add(req.Token, req.API)
+	if rule := req.ClientSecrets; rule != nil {
+		w.faults.endSecret(w.apps[rule.ClientID], rule.Valid)
+	}
 	w.event(r.Context(), "faults changed", slog.Int("grants", affected.Grants), slog.Int("access_tokens", affected.AccessTokens))
 	state := w.faultState()
 	state.Affected = &affected
@@ -55,6 +58,11 @@ func (w *world) checkTargets(req FaultRequest) error {
 	for _, hub := range []*int64{req.DeletePortal, req.RestorePortal} {
 		if hub != nil && w.portals[*hub] == nil {
 			return w.noPortal(*hub)
+		}
+	}
+	if req.ClientSecrets != nil {
+		if err := req.ClientSecrets.aim(w.apps); err != nil {
+			return err
 		}
 	}
 	targets := []*Selector{req.ExpireAccessTokens, req.Revoke, req.RevokeStaticTokens, req.Uninstall}

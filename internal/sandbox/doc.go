@@ -81,6 +81,7 @@
 //
 //	curl -s $B/_sandbox/faults -d '{"token_lifetime":"60s"}'
 //	curl -s $B/_sandbox/faults -d '{"rotate_refresh_tokens":true,"revoke_on_reuse":true}'
+//	curl -s $B/_sandbox/faults -d '{"client_secrets":{"valid":"client_secret_next"}}'  # the first one has ended
 //	curl -s $B/_sandbox/faults -d '{"delete_portal":62515001}'     # then BAD_HUB; restore_portal undoes it
 //
 // Effects that happen at once, on the grants that a [Selector] picks:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 // What a fault can answer. Each is one of a kind that HubSpot, or the edge in
@@ -120,6 +121,8 @@ type FaultRequest struct {
 	// Journal does something to the webhooks journals of all apps. For one
 	// that is away there is API, with path_prefix /webhooks-journal.
 	Journal *journal.Fault `json:"journal"`
+	// ClientSecrets ends one of an app's two client secrets, or revives it.
+	ClientSecrets *SecretRule `json:"client_secrets"`
 	// Token and API add a rule. Rules apply in the order in which they were
 	// added, the first that matches a request wins.
 	Token *TokenRule `json:"token"`
@@ -136,6 +139,9 @@ type FaultState struct {
 	DeletedPortals      []int64     `json:"deleted_portals"`
 	Token               []TokenRule `json:"token"`
 	API                 []APIRule   `json:"api"`
+	// ClientSecrets are the valid secrets of the apps for which a fault said
+	// so, by client id.
+	ClientSecrets map[string]string `json:"client_secrets,omitempty"`
 	// Affected is how many access tokens, or grants, the request changed.
 	Affected *Affected `json:"affected,omitempty"`
 }
@@ -151,6 +157,8 @@ type faults struct {
 	mu    sync.Mutex
 	token []*TokenRule
 	api   []*APIRule
+	// ended are client secrets that are not valid any more, by client id.
+	ended map[string]secret.Text
 }
 
 func (f *faults) add(token *TokenRule, api *APIRule) {
@@ -167,7 +175,7 @@ func (f *faults) add(token *TokenRule, api *APIRule) {
 func (f *faults) clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.token, f.api = nil, nil
+	f.token, f.api, f.ended = nil, nil, nil
 }
 
 func (f *faults) rules() ([]TokenRule, []APIRule) {
@@ -295,6 +303,11 @@ func decodeFaults(r *http.Request) (FaultRequest, error) {
 			return req, fmt.Errorf("token_lifetime: %q is not a duration of at least 1s", *req.TokenLifetime)
 		}
 		req.lifetime = lifetime
+	}
+	if req.ClientSecrets != nil {
+		if err := req.ClientSecrets.validate(); err != nil {
+			return req, err
+		}
 	}
 	if req.Token != nil {
 		if err := req.Token.validate(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
 func TestFaultsAreChecked(t *testing.T) {
@@ -38,6 +40,9 @@ func TestFaultsAreChecked(t *testing.T) {
 		{"broken revocation", `{"token":{"answer":"broken_json","endpoint":"revoke"}}`, "cannot be broken"},
 		{"portal", `{"delete_portal":5}`, "there is no portal 5"},
 		{"portal of a rule", `{"token":{"answer":"empty","hub_id":5}}`, "there is no portal 5"},
+		{"secrets", `{"client_secrets":{"valid":"old"}}`, "client_secrets: valid"},
+		{"secrets of no app", `{"client_secrets":{"client_id":"x","valid":"both"}}`, "there is no app"},
+		{"no second secret", `{"client_secrets":{"valid":"client_secret_next"}}`, "has no client_secret_next"},
 		{"app", `{"revoke":{"client_id":"x"}}`, "there is no app"},
 	}
 	for _, tt := range tests {
@@ -49,6 +54,33 @@ func TestFaultsAreChecked(t *testing.T) {
 	if a := r.do("GET", "/_sandbox/faults", "").want(200); a.body != want {
 		t.Errorf("wrong requests changed something: %s", a.body)
 	}
+}
+
+func TestTheEndOfAClientSecret(t *testing.T) {
+	r := newRig(t, func(o *sandbox.Options) {
+		app := sandbox.DemoApp()
+		app.ClientSecretNext = secret.New("the-next-secret")
+		o.Apps = []sandbox.App{app}
+	})
+	first := r.connect()
+	check := func(valid string, status, statusNext int) {
+		t.Helper()
+		r.post(tokenPath, "grant_type", "refresh_token", "refresh_token", first.refresh).want(status)
+		r.post(tokenPath, "grant_type", "refresh_token", "refresh_token", first.refresh, "client_secret", "the-next-secret").want(statusNext)
+		if got := r.do("GET", "/_sandbox/faults", "").json()["client_secrets"]; valid != fmt.Sprint(got) {
+			t.Errorf("shown as %v; want %s", got, valid)
+		}
+	}
+	check("<nil>", 200, 200)
+	r.fault(`{"client_secrets":{"valid":"client_secret"}}`)
+	check("map["+sandbox.DemoClientID+":client_secret]", 200, 400)
+	r.fault(`{"client_secrets":{"client_id":"` + sandbox.DemoClientID + `","valid":"client_secret_next"}}`)
+	check("map["+sandbox.DemoClientID+":client_secret_next]", 400, 200)
+	r.fault(`{"client_secrets":{"valid":"both"}}`)
+	check("<nil>", 200, 200)
+	r.fault(`{"client_secrets":{"valid":"client_secret"}}`)
+	r.do("DELETE", "/_sandbox/faults", "").want(200)
+	check("<nil>", 200, 200)
 }
 
 func TestFaultsAreShownAndCleared(t *testing.T) {

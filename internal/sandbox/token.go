@@ -56,7 +56,7 @@ func (w *world) client(r *http.Request, form url.Values) (*App, *oauthError) {
 		return nil, errBadClientID
 	}
 	noted(r).clientID = app.ClientID
-	if !app.secretMatches(form.Get("client_secret")) {
+	if !w.faults.accepts(app, form.Get("client_secret")) {
 		return nil, errBadClientSecret
 	}
 	return app, nil

@@ -37,7 +37,13 @@ type Sealer struct {
 	header []byte
 	// authenticated is the header and the app's name.
 	authenticated []byte
-	aeads         []cipher.AEAD // the first seals, all open
+	keys          []key // the first seals, all open
+}
+
+// key is what was derived from a client secret.
+type key struct {
+	secret secret.Text
+	aead   cipher.AEAD
 }
 
 // NewSealer derives keys for app from its client secrets. The first secret
@@ -55,17 +61,17 @@ func NewSealer(use Use, app string, secrets ...secret.Text) (*Sealer, error) {
 		if secret.IsZero() {
 			continue
 		}
-		key, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, use.Label, keySize)
+		derived, err := hkdf.Key(sha256.New, []byte(secret.Reveal()), nil, use.Label, keySize)
 		if err != nil {
 			return nil, fmt.Errorf("deriving key: %w", err)
 		}
-		aead, err := use.Cipher(key)
+		aead, err := use.Cipher(derived)
 		if err != nil {
 			return nil, fmt.Errorf("making cipher: %w", err)
 		}
-		s.aeads = append(s.aeads, aead)
+		s.keys = append(s.keys, key{secret, aead})
 	}
-	if len(s.aeads) == 0 {
+	if len(s.keys) == 0 {
 		return nil, errors.New("there is no client secret")
 	}
 	return s, nil
@@ -76,7 +82,7 @@ func (s *Sealer) App() string { return s.app }
 
 // Seal returns plain as unpadded base64url, or [ErrTooLong].
 func (s *Sealer) Seal(plain []byte) (string, error) {
-	aead := s.aeads[0]
+	aead := s.keys[0].aead
 	start := headerSize + aead.NonceSize()
 	box := make([]byte, start, start+len(plain)+aead.Overhead())
 	copy(box, s.header)
@@ -92,23 +98,29 @@ func (s *Sealer) Seal(plain []byte) (string, error) {
 // Open returns what Seal was given. The error is [ErrMalformed] or
 // [ErrWrongApp].
 func (s *Sealer) Open(sealed string) ([]byte, error) {
+	plain, _, err := s.OpenBy(sealed)
+	return plain, err
+}
+
+// OpenBy is Open, and tells by which client secret.
+func (s *Sealer) OpenBy(sealed string) ([]byte, secret.Text, error) {
 	// encoding/base64 skips line breaks, which no sealed text has.
 	if len(sealed) > s.use.MaxLength || strings.ContainsAny(sealed, "\r\n") {
-		return nil, ErrMalformed
+		return nil, secret.Text{}, ErrMalformed
 	}
 	box, err := encoding.DecodeString(sealed)
 	if err != nil || len(box) < headerSize || string(box[:magicSize]) != s.use.Magic {
-		return nil, ErrMalformed
+		return nil, secret.Text{}, ErrMalformed
 	}
 	if !bytes.Equal(box[:headerSize], s.header) {
-		return nil, ErrWrongApp
+		return nil, secret.Text{}, ErrWrongApp
 	}
-	for _, aead := range s.aeads {
-		if plain, ok := s.decrypt(aead, box[headerSize:]); ok {
-			return plain, nil
+	for _, key := range s.keys {
+		if plain, ok := s.decrypt(key.aead, box[headerSize:]); ok {
+			return plain, key.secret, nil
 		}
 	}
-	return nil, ErrMalformed
+	return nil, secret.Text{}, ErrMalformed
 }
 
 func (s *Sealer) decrypt(aead cipher.AEAD, box []byte) (plain []byte, ok bool) {

@@ -33,6 +33,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/scopeuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 )
 
 // What a kit is made of unless [Config] says otherwise.
@@ -179,9 +180,11 @@ func (k *Kit) startControls() {
 
 func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *hubapp.App {
 	name := appconfig.CanonicalName(settings.Name)
+	secrets := secretuse.NewLedger(time.Now)
 	client := &hubspot.Client{
-		HTTP:      &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: 10 * time.Second},
-		Endpoints: endpoints, RedirectURI: settings.RedirectURI,
+		SecretUsed: secrets.Note,
+		HTTP:       &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: 10 * time.Second},
+		Endpoints:  endpoints, RedirectURI: settings.RedirectURI,
 		Credentials: hubspot.StaticCredentials{
 			ClientID: settings.ClientID, Secret: settings.ClientSecret, NextSecret: settings.ClientSecretNext,
 		},
@@ -206,6 +209,7 @@ func (k *Kit) newApp(settings appconfig.Resolved, endpoints hubspot.Endpoints) *
 		ScopeUse:    k.Scopes.App(name),
 		PortalUsers: portalusers.New(manager.EachOfPortals),
 		Limiter:     quota.NewLimiter(quota.Config{Burst: quota.Rate(settings.Quota), Search: quota.Rate(settings.SearchQuota)}),
+		Secrets:     secrets,
 	}
 }
 

@@ -43,6 +43,8 @@ func Tag(app string) sealing.Tag { return use.Tag(app) }
 // keep it: that derives the keys. It is safe for concurrent use.
 type Sealer struct {
 	sealer *sealing.Sealer
+	// opened is told by which secret something valid was opened; nil is nobody.
+	opened func(secret.Text)
 }
 
 // NewSealer derives keys for app from its client secrets. The first secret
@@ -53,7 +55,13 @@ func NewSealer(app string, secrets ...secret.Text) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making token sealer: %w", err)
 	}
-	return &Sealer{sealer}, nil
+	return &Sealer{sealer: sealer}, nil
+}
+
+// Noting returns a Sealer that has opened told by which client secret it opens
+// what is valid.
+func (s *Sealer) Noting(opened func(by secret.Text)) *Sealer {
+	return &Sealer{sealer: s.sealer, opened: opened}
 }
 
 // payload is what is encrypted. The app is not in it: it is authenticated.
@@ -104,7 +112,7 @@ func (s *Sealer) Open(token string, now time.Time) (Token, error) {
 	if !ok {
 		return Token{}, ErrMalformed
 	}
-	plain, err := s.sealer.Open(sealed)
+	plain, by, err := s.sealer.OpenBy(sealed)
 	if err != nil {
 		return Token{}, ErrMalformed
 	}
@@ -114,6 +122,9 @@ func (s *Sealer) Open(token string, now time.Time) (Token, error) {
 		return Token{}, ErrMalformed
 	case !now.Before(t.ExpiresAt):
 		return Token{}, ErrExpired
+	}
+	if s.opened != nil {
+		s.opened(by)
 	}
 	return t, nil
 }
