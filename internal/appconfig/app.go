@@ -65,6 +65,11 @@ type App struct {
 	// none, so that there are no such calls.
 	AppScopes []string `json:"app_scopes,omitempty" yaml:"app_scopes,omitempty"`
 
+	// Set for a user-level app (isUserLevel in its app-hsmeta.json, from where
+	// `scopes_from` reads it as well): each connection is that of one person of
+	// a HubSpot account, and stays with that person.
+	UserLevel bool `json:"user_level,omitempty" yaml:"user_level,omitempty"`
+
 	// Where HubSpot sends the browser back after an install, as registered
 	// with the app in HubSpot, to the letter. Its path is the one that
 	// `hubspot_auth` answers. HubSpot wants https and a host name; http is

@@ -33,6 +33,8 @@ type Resolved struct {
 	Scopes Scopes
 	// AppScopes are those of the app's own token; without any there is none.
 	AppScopes []string
+	// UserLevel is set for an app whose connections are of one person each.
+	UserLevel bool
 	// RedirectURI is empty for an app that has no install links.
 	RedirectURI string
 	// Quota and SearchQuota are never zero.
@@ -102,6 +104,7 @@ func (a App) resolve(name string) (Resolved, error) {
 		AppID:            a.AppID,
 		Scopes:           Scopes{Required: a.Scopes, Conditional: a.ConditionalScopes, Optional: a.OptionalScopes},
 		AppScopes:        a.AppScopes,
+		UserLevel:        a.UserLevel,
 		RedirectURI:      a.RedirectURI,
 		Quota:            a.Quota,
 		SearchQuota:      a.SearchQuota,
@@ -111,10 +114,11 @@ func (a App) resolve(name string) (Resolved, error) {
 		r.CredentialsPath = strings.Fields(a.Credentials)[1] // see checkCredentials
 	}
 	if a.ScopesFrom != "" {
-		var err error
-		if r.Scopes, err = LoadScopes(a.ScopesFrom); err != nil {
+		project, err := LoadProject(a.ScopesFrom)
+		if err != nil {
 			return Resolved{}, &SettingError{App: name, Setting: SettingScopesFrom, Err: err}
 		}
+		r.Scopes, r.UserLevel = project.Scopes, r.UserLevel || project.UserLevel
 	}
 	return r, nil
 }

@@ -12,31 +12,38 @@ import (
 // object is a JSON object of which some fields are read.
 type object map[string]json.RawMessage
 
-// LoadScopes reads the scopes of an app from HubSpot's own file: the
+// Project is what HubSpot's own file says of an app.
+type Project struct {
+	Scopes Scopes
+	// UserLevel is config.isUserLevel.
+	UserLevel bool
+}
+
+// LoadProject reads what it says of an app from HubSpot's own file: the
 // app-hsmeta.json of a developer project, which must be of type app with OAuth,
 // or the public-app.json of an older project. What else is in the file is not
 // looked at. Errors name the file and the field. A relative path starts at
 // the working directory.
-func LoadScopes(path string) (Scopes, error) {
+func LoadProject(path string) (Project, error) {
 	data, err := readFile(path)
 	if err != nil {
-		return Scopes{}, err
+		return Project{}, err
 	}
-	return ParseScopes(path, data)
+	return ParseProject(path, data)
 }
 
-// ParseScopes is [LoadScopes] for the content of the file of that name.
-func ParseScopes(name string, data []byte) (Scopes, error) {
+// ParseProject is [LoadProject] for the content of the file of that name.
+func ParseProject(name string, data []byte) (Project, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var file object
 	if err := json.Unmarshal(data, &file); err != nil {
-		return Scopes{}, jsonError(name, data, err)
+		return Project{}, jsonError(name, data, err)
 	}
-	scopes, err := appScopes(file)
+	project, err := appProject(file)
 	if err != nil {
-		return Scopes{}, fmt.Errorf("%s: %w", name, err)
+		return Project{}, fmt.Errorf("%s: %w", name, err)
 	}
-	return scopes, nil
+	return project, nil
 }
 
 // jsonError adds the line to a syntax error.
@@ -48,34 +55,40 @@ func jsonError(name string, data []byte, err error) error {
 	return fmt.Errorf("%s: must be a JSON object, as in an app-hsmeta.json", name)
 }
 
-// appScopes finds the auth object of both kinds of files.
-func appScopes(file object) (Scopes, error) {
+// appProject reads both kinds of files.
+func appProject(file object) (Project, error) {
 	if file["type"] == nil {
-		return oldAppScopes(file)
+		scopes, err := oldAppScopes(file)
+		return Project{Scopes: scopes}, err
 	}
 	kind, err := field[string](file, "", "type", "a string")
 	if err != nil {
-		return Scopes{}, err
+		return Project{}, err
 	}
 	if kind != "app" {
-		return Scopes{}, fmt.Errorf("type is %q; the file of an app is needed (type app)", kind)
+		return Project{}, fmt.Errorf("type is %q; the file of an app is needed (type app)", kind)
 	}
 	config, err := field[object](file, "", "config", "an object")
 	if err != nil {
-		return Scopes{}, err
+		return Project{}, err
 	}
 	auth, err := field[object](config, "config.", "auth", "an object")
 	if err != nil {
-		return Scopes{}, err
+		return Project{}, err
 	}
 	authType, err := field[string](auth, "config.auth.", "type", "a string")
 	if err != nil {
-		return Scopes{}, err
+		return Project{}, err
 	}
 	if authType != "oauth" {
-		return Scopes{}, fmt.Errorf("config.auth.type is %q; only an app with oauth has install links", authType)
+		return Project{}, fmt.Errorf("config.auth.type is %q; only an app with oauth has install links", authType)
 	}
-	return authScopes(auth, "config.auth.")
+	scopes, err := authScopes(auth, "config.auth.")
+	if err != nil || config["isUserLevel"] == nil {
+		return Project{Scopes: scopes}, err
+	}
+	userLevel, err := field[bool](config, "config.", "isUserLevel", "true or false")
+	return Project{Scopes: scopes, UserLevel: userLevel}, err
 }
 
 // oldAppScopes reads a public-app.json.

@@ -27,7 +27,7 @@ const hsmeta = `{
   "later": {"unknown": [1, null]}
 }`
 
-func TestParseScopes(t *testing.T) {
+func TestParseProject(t *testing.T) {
 	for _, tc := range []struct {
 		name, content string
 		want          appconfig.Scopes
@@ -45,15 +45,15 @@ func TestParseScopes(t *testing.T) {
 		{"old public app", `{"name":"x","uid":"y","auth":{"redirectUrls":["http://localhost:3000/oauth-callback"],"requiredScopes":["oauth","tickets"],"optionalScopes":["files"]},"extensions":{}}`, appconfig.Scopes{Required: []string{"oauth", "tickets"}, Optional: []string{"files"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := appconfig.ParseScopes("app-hsmeta.json", []byte(tc.content))
-			if err != nil || !reflect.DeepEqual(got, tc.want) {
+			got, err := appconfig.ParseProject("app-hsmeta.json", []byte(tc.content))
+			if err != nil || !reflect.DeepEqual(got.Scopes, tc.want) || got.UserLevel {
 				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
 			}
 		})
 	}
 }
 
-func TestParseScopesRefuses(t *testing.T) {
+func TestParseProjectRefuses(t *testing.T) {
 	auth := func(fields string) string {
 		return `{"type":"app","config":{"auth":{"type":"oauth",` + fields + `}}}`
 	}
@@ -81,13 +81,14 @@ func TestParseScopesRefuses(t *testing.T) {
 		{"scope twice", auth(`"requiredScopes":["oauth","oauth"]`), `config.auth.requiredScopes: "oauth" is given twice`},
 		{"required and optional", auth(`"requiredScopes":["oauth"],"optionalScopes":["oauth"]`), `config.auth.optionalScopes: "oauth" is in config.auth.requiredScopes already`},
 		{"bad scope", auth(`"requiredScopes":["a b"]`), `config.auth.requiredScopes: "a b" holds a character`},
+		{"user level not a flag", `{"type":"app","config":{"isUserLevel":"yes","auth":{"type":"oauth","requiredScopes":["oauth"]}}}`, "config.isUserLevel must be true or false"},
 		{"profile variable", auth(`"requiredScopes":["oauth"],"optionalScopes":["${SCOPE}"]`), "config.auth.optionalScopes[0] holds a variable of a HubSpot profile"},
 		{"private app", `{"name":"x","scopes":["tickets"],"public":false}`, "this is the file of a private app"},
 		{"old app without scopes", `{"auth":{}}`, "auth.requiredScopes has no scope"},
 		{"old app, auth not an object", `{"auth":"oauth"}`, "auth must be an object"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := appconfig.ParseScopes("app-hsmeta.json", []byte(tc.content))
+			_, err := appconfig.ParseProject("app-hsmeta.json", []byte(tc.content))
 			if err == nil || !strings.HasPrefix(err.Error(), "app-hsmeta.json:") || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want an error with %q", err, tc.want)
 			}
@@ -95,27 +96,37 @@ func TestParseScopesRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadScopes(t *testing.T) {
+func TestProjectOfAUserLevelApp(t *testing.T) {
+	for text, want := range map[string]bool{`"isUserLevel":true,`: true, `"isUserLevel":false,`: false, "": false} {
+		got, err := appconfig.ParseProject("app-hsmeta.json", []byte(`{"type":"app","config":{`+text+`"auth":{"type":"oauth","requiredScopes":["oauth"]}}}`))
+		if err != nil || got.UserLevel != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestLoadProject(t *testing.T) {
 	dir := t.TempDir()
 	right, large := filepath.Join(dir, "my-app.json"), filepath.Join(dir, "large.json")
 	writeFile(t, right, hsmeta)
 	writeFile(t, large, hsmeta+strings.Repeat(" ", 1<<20))
-	if got, err := appconfig.LoadScopes(right); err != nil || len(got.Required) != 3 {
+	if got, err := appconfig.LoadProject(right); err != nil || len(got.Scopes.Required) != 3 || got.UserLevel {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for path, want := range map[string]string{large: "is larger than", dir: "reading file", filepath.Join(dir, "none"): "opening file"} {
-		if _, err := appconfig.LoadScopes(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		if _, err := appconfig.LoadProject(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want an error with %q and the path", path, err, want)
 		}
 	}
 }
 
-func FuzzParseScopes(f *testing.F) {
+func FuzzParseProject(f *testing.F) {
 	f.Add([]byte(hsmeta))
 	f.Add([]byte(`{"auth":{"requiredScopes":["oauth"]}}`))
 	f.Add([]byte(`{"type":"app","config":{"auth":{"type":"oauth","requiredScopes":[null]}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		scopes, err := appconfig.ParseScopes("x.json", data)
+		project, err := appconfig.ParseProject("x.json", data)
+		scopes := project.Scopes
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "x.json:") {
 				t.Errorf("the error does not name the file: %v", err)

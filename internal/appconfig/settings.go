@@ -19,6 +19,7 @@ const (
 	SettingOptionalScopes    = "optional_scopes"
 	SettingScopesFrom        = "scopes_from"
 	SettingAppScopes         = "app_scopes"
+	SettingUserLevel         = "user_level"
 	SettingRedirectURI       = "redirect_uri"
 )
 
@@ -39,6 +40,7 @@ var settings = []Setting{
 	{Name: SettingOptionalScopes, target: func(a *App) any { return &a.OptionalScopes }},
 	{Name: SettingScopesFrom, target: func(a *App) any { return &a.ScopesFrom }, check: checkPath},
 	{Name: SettingAppScopes, target: func(a *App) any { return &a.AppScopes }},
+	{Name: SettingUserLevel, target: func(a *App) any { return &a.UserLevel }},
 	{Name: SettingRedirectURI, target: func(a *App) any { return &a.RedirectURI }, check: checkRedirectURI},
 	{Name: "quota", target: func(a *App) any { return &a.Quota }, fallback: DefaultQuota},
 	{Name: "search_quota", target: func(a *App) any { return &a.SearchQuota }, fallback: DefaultSearchQuota},

@@ -11,6 +11,7 @@ import (
 type View struct {
 	User          string            `json:"userForeignIdentifier"`
 	HubID         int64             `json:"hubId"`
+	HubUserID     int64             `json:"hubUserId,omitempty"`
 	Status        connection.Status `json:"status"`
 	Scopes        []string          `json:"scopes"`
 	MissingScopes []string          `json:"missingScopes,omitempty"`
@@ -26,7 +27,7 @@ type View struct {
 // NewView makes a View.
 func NewView(s connection.Summary) View {
 	view := View{
-		User: s.User, HubID: s.HubID, Status: s.Status,
+		User: s.User, HubID: s.HubID, HubUserID: s.HubUserID, Status: s.Status,
 		Scopes: s.Scopes, MissingScopes: s.MissingScopes,
 		ConnectedAt: s.ConnectedAt, ExpiresAt: s.ExpiresAt,
 		Reason: s.Reason, ReasonAt: s.ReasonAt,

@@ -25,7 +25,10 @@ type Install struct {
 	// the time from which the state would be refused as expired anyway.
 	Nonce      string
 	NonceUntil time.Time
-	// AllowPortalChange lets the connection move to another portal.
+	// HubUserID is the HubSpot user whose grant it is, for a user-level app:
+	// the connection is pinned to that person. Zero pins it to the portal only.
+	HubUserID int64
+	// AllowPortalChange lets the connection move to another portal, or person.
 	AllowPortalChange bool
 }
 
@@ -60,7 +63,7 @@ func (m *Manager) StateUsed(ctx context.Context, user, nonce string) (bool, erro
 
 // Connect stores the grant of an install, new or again, and uses up its
 // state by the same write. Errors wrap ErrStateUsed, ErrPortalChange,
-// ErrUnavailable, ErrDenied or ErrCorrupt; after any of them nothing has
+// ErrPersonChange, ErrUnavailable, ErrDenied or ErrCorrupt; after any of them nothing has
 // changed.
 func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error) {
 	for {
@@ -106,10 +109,14 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 	if pinned && old.HubID != grant.HubID && !install.AllowPortalChange {
 		return Record{}, ErrPortalChange
 	}
+	if pinned && otherPerson(old, install.HubUserID) && !install.AllowPortalChange {
+		return Record{}, ErrPersonChange
+	}
 	return Record{
 		Key:           m.key(install.User),
 		Status:        StatusActive,
 		HubID:         grant.HubID,
+		HubUserID:     install.HubUserID,
 		Scopes:        grant.Scopes,
 		MissingScopes: missing(install.Asked, grant.Scopes),
 		Generation:    rand.Text(),
@@ -137,8 +144,8 @@ func (m *Manager) connected(ctx context.Context, old, saved Versioned) {
 	if m.sharesPortal(saved.Record) {
 		m.emitFor(saved.Record, Event{Kind: EventPortalShared})
 	}
-	if old.HubID != 0 && old.HubID != saved.HubID {
-		// The old portal's tokens are nobody's business any more. The new
+	if old.HubID != 0 && old.HubID != saved.HubID || otherPerson(old.Record, saved.HubUserID) {
+		// The old portal's or person's tokens are nobody's business any more. The new
 		// ones are stored: failing now would be a lie.
 		_ = m.config.Store.Erase(ctx, saved.Key, saved.Version)
 	}
@@ -153,10 +160,10 @@ func (e *entry) drop() {
 }
 
 // sharesPortal reports whether another user known to this process is
-// connected to the same portal.
+// connected to the same portal, as the same person where it is of one.
 func (m *Manager) sharesPortal(r Record) bool {
 	for e, v := range m.cache.all() {
-		if e.user != r.User && v.Status == StatusActive && v.HubID == r.HubID {
+		if e.user != r.User && v.Status == StatusActive && v.HubID == r.HubID && v.HubUserID == r.HubUserID {
 			return true
 		}
 	}
@@ -217,6 +224,7 @@ func tombstone(r Record) Record {
 		Key:         r.Key,
 		Status:      StatusDisconnected,
 		HubID:       r.HubID,
+		HubUserID:   r.HubUserID,
 		ConnectedAt: r.ConnectedAt,
 		Reason:      "disconnected",
 		ReasonAt:    time.Now(),

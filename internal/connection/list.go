@@ -9,8 +9,10 @@ import (
 
 // Summary is what may be shown of a connection. It holds no token.
 type Summary struct {
-	User          string
-	HubID         int64
+	User  string
+	HubID int64
+	// HubUserID is whose grant it is, of a user-level app; otherwise zero.
+	HubUserID     int64
 	Scopes        []string
 	MissingScopes []string
 	Status        Status
@@ -31,6 +33,7 @@ func (r Record) summary() Summary {
 	return Summary{
 		User:          r.User,
 		HubID:         r.HubID,
+		HubUserID:     r.HubUserID,
 		Scopes:        r.Scopes,
 		MissingScopes: r.MissingScopes,
 		Status:        r.Status,

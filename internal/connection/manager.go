@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,9 @@ var (
 	// ErrPortalChange means that an install landed on another portal than
 	// the one the connection is pinned to.
 	ErrPortalChange = errors.New("connection belongs to another portal")
+	// ErrPersonChange is the ErrPortalChange of an install of a user-level app
+	// that landed on the same portal as another person.
+	ErrPersonChange = fmt.Errorf("connection belongs to another person: %w", ErrPortalChange)
 	// ErrStateUsed means that the one-time state of an install was used before.
 	ErrStateUsed = errors.New("install state was used before")
 )

@@ -25,9 +25,18 @@ const (
 	strayFor = 10 * time.Minute
 )
 
-// checkPortal refuses a grant that is not the portal's that r is pinned to.
-// An answer without a hub_id is not held against it.
+// otherPerson reports whether a grant of a HubSpot user is another's than the
+// one that r is pinned to; zero is not known.
+func otherPerson(r Record, hubUserID int64) bool {
+	return r.HubUserID != 0 && hubUserID != 0 && r.HubUserID != hubUserID
+}
+
+// checkPortal refuses a grant that is not the portal's that r is pinned to, or
+// not the person's. An answer that does not say is not held against it.
 func checkPortal(r Record, grant hubspot.Grant) error {
+	if otherPerson(r, grant.UserID) {
+		return fmt.Errorf("%w, or another person's: user_id %d in place of %d", ErrOtherPortal, grant.UserID, r.HubUserID)
+	}
 	if grant.HubID == 0 || r.HubID == 0 || grant.HubID == r.HubID {
 		return nil
 	}

@@ -56,6 +56,9 @@ type Record struct {
 	Status Status
 	// HubID is the portal (HubSpot account) that the grant belongs to.
 	HubID int64
+	// HubUserID is the HubSpot user whose grant it is, of a user-level app;
+	// otherwise zero: the grant is the account's.
+	HubUserID int64
 	// Scopes are the granted scopes.
 	Scopes []string
 	// MissingScopes are scopes of the app's settings that were not granted.
@@ -106,6 +109,7 @@ const (
 	fieldUser          = "user"
 	fieldStatus        = "status"
 	fieldHubID         = "hub_id"
+	fieldHubUserID     = "hub_user_id"
 	fieldScopes        = "scopes"
 	fieldMissingScopes = "missing_scopes"
 	fieldGeneration    = "gen"
@@ -148,6 +152,9 @@ func (r Record) Encode() map[string]string {
 	if r.HubID != 0 {
 		set(fieldHubID, strconv.FormatInt(r.HubID, 10))
 	}
+	if r.HubUserID != 0 {
+		set(fieldHubUserID, strconv.FormatInt(r.HubUserID, 10))
+	}
 	set(fieldScopes, strings.Join(r.Scopes, " "))
 	set(fieldMissingScopes, strings.Join(r.MissingScopes, " "))
 	set(fieldGeneration, r.Generation)
@@ -183,6 +190,7 @@ func Decode(fields map[string]string) (Record, error) {
 		Key:           Key{App: d.text(fieldApp), User: d.text(fieldUser)},
 		Status:        Status(d.text(fieldStatus)),
 		HubID:         d.integer(fieldHubID),
+		HubUserID:     d.integer(fieldHubUserID),
 		Scopes:        d.list(fieldScopes),
 		MissingScopes: d.list(fieldMissingScopes),
 		Generation:    d.text(fieldGeneration),

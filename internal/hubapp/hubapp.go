@@ -4,6 +4,8 @@ package hubapp
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -67,15 +69,34 @@ func (a *App) UUID(ctx context.Context) (string, error) {
 	return hubspot.ClientUUID(credentials.ClientID), nil
 }
 
-// Exchange redeems the code of a callback. Errors are those of
-// [hubspot.Client.Exchange].
+// Exchange redeems the code of a callback. For a user-level app the grant has
+// the HubSpot user whose it is. Errors are those of [hubspot.Client.Exchange].
 func (a *App) Exchange(ctx context.Context, code, verifier string) (hubspot.Grant, error) {
 	grant, err := a.Client.Exchange(ctx, code, verifier)
+	if err == nil && a.Settings.UserLevel && grant.UserID == 0 {
+		grant.UserID, err = a.personOf(ctx, grant)
+	}
 	if stored, ok := a.Client.Credentials.(*StoredCredentials); ok {
 		stored.refusedBy(err)
 	}
 	return grant, err
 }
+
+// personOf asks HubSpot whose a grant of a user-level app is.
+func (a *App) personOf(ctx context.Context, grant hubspot.Grant) (int64, error) {
+	about, err := a.Client.Introspect(ctx, grant.AccessToken, hubspot.KindAccessToken)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("asking whose the grant is: %w", err)
+	case !about.Active || about.UserID == 0 || about.HubID != 0 && about.HubID != grant.HubID:
+		return 0, fmt.Errorf("asking whose the grant is: %w", errNobodys)
+	}
+	return about.UserID, nil
+}
+
+// errNobodys is for a grant of which HubSpot does not say whose it is, so that
+// it cannot be pinned to a person.
+var errNobodys = &hubspot.TokenError{Class: hubspot.ClassTransient, HTTPStatus: http.StatusOK}
 
 // RequiredScopes are those that HubSpot must grant, the conditional ones of
 // the configuration included.

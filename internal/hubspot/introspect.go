@@ -50,7 +50,7 @@ func (c *Client) Introspect(ctx context.Context, token secret.Text, kind TokenKi
 		return Introspection{}, errors.New("introspecting token: there is no token")
 	}
 	var answer Introspection
-	err := c.authenticate(ctx, func(clientID string, clientSecret secret.Text) (err error) {
+	err := c.authenticate(ctx, opIntrospect.purpose(), func(clientID string, clientSecret secret.Text) (err error) {
 		answer, err = c.introspect(ctx, clientID, clientSecret, token, kind)
 		return err
 	})

@@ -86,7 +86,17 @@ const (
 
 // purpose is what a client secret is needed for in the operation.
 func (o operation) purpose() secretuse.Purpose {
-	return [...]secretuse.Purpose{secretuse.CodeExchange, secretuse.Refresh, secretuse.Revoke, secretuse.AppToken}[o]
+	switch o {
+	case opExchange:
+		return secretuse.CodeExchange
+	case opRefresh:
+		return secretuse.Refresh
+	case opRevoke:
+		return secretuse.Revoke
+	case opClientCredentials:
+		return secretuse.AppToken
+	}
+	return secretuse.Introspection
 }
 
 type retrieveFunc func(context.Context, *oauth2.Config) (*oauth2.Token, error)

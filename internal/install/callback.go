@@ -154,6 +154,10 @@ func (v *visit) redeem(app *hubapp.App, st oauthstate.State, code string) (*repl
 	if err != nil {
 		return nil, cannotExchange(err)
 	}
+	var person int64
+	if app.Settings.UserLevel {
+		person = grant.UserID
+	}
 	summary, err := app.Manager.Connect(ctx, connection.Install{
 		User:              st.User,
 		Grant:             grant,
@@ -161,6 +165,7 @@ func (v *visit) redeem(app *hubapp.App, st oauthstate.State, code string) (*repl
 		Asked:             app.AskedScopes(),
 		Nonce:             st.Nonce,
 		NonceUntil:        st.IssuedAt.Add(oauthstate.Lifetime + nonceMargin),
+		HubUserID:         person,
 		AllowPortalChange: st.AllowPortalChange,
 	})
 	if err != nil {

@@ -339,11 +339,16 @@ func exchangeRefusal(te *hubspot.TokenError) refusal {
 	return refusedUnreachable
 }
 
+// otherPerson is said of an install of a user-level app.
+const otherPerson = "The connection belongs to another person of this HubSpot account than the one who is signed in there, and it was left as it is. Start again as the person who is connected, or ask for a link that allows changing accounts."
+
 // cannotStore words an error of storing the connection.
 func cannotStore(err error) error {
 	switch {
 	case errors.Is(err, connection.ErrStateUsed):
 		return refusedUsed.because(err)
+	case errors.Is(err, connection.ErrPersonChange):
+		return refusedPortal.saying(otherPerson).because(err)
 	case errors.Is(err, connection.ErrPortalChange):
 		return refusedPortal.because(err)
 	case errors.Is(err, connection.ErrDenied):

@@ -71,6 +71,8 @@ func (w *world) limited(c *call, scope scopeRule, limit *limiter, h apiHandler) 
 	switch {
 	case !allowed && !w.opts.DisableQuota:
 		answer = limit.refuse(c)
+	case c.token.app.UserLevel && refusesUserLevel(c.Method, c.URL.Path):
+		answer = userLevelRefused(c.correlation)
 	case needed != "" && !slices.Contains(c.token.scopes, needed):
 		answer = missingScope(c.correlation, needed)
 	case c.portal == nil:

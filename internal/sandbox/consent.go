@@ -16,6 +16,7 @@ import (
 const (
 	paramApprove  = "_sandbox_approve"  // a hub id: consent there, without a page
 	paramOptional = "_sandbox_optional" // with it: the optional scopes to grant; default all
+	paramPerson   = "_sandbox_person"   // with it: the number of the person who consents; default the portal's
 	paramDeny     = "_sandbox_deny"     // an error code: send it to the app, without a page
 )
 
@@ -73,7 +74,7 @@ func (w *world) authorize(r *http.Request) reply {
 		if query.Has(paramOptional) {
 			optional = strings.Fields(query.Get(paramOptional))
 		}
-		return w.approve(r, in, query.Get(paramApprove), optional)
+		return w.approve(r, in, consent{hubID: query.Get(paramApprove), person: query.Get(paramPerson), optional: optional})
 	}
 	return w.consentPage(in, r.PathValue("hubId"), query)
 }
@@ -166,7 +167,7 @@ func (w *world) consentPage(in *install, hubID string, query url.Values) reply {
 		portals = append(portals, consentPortal{Portal: p, Chosen: len(portals) == 0, Missing: missing})
 	}
 	return renderPage(http.StatusOK, "consent.html", "Connect an app – HubSpot sandbox", map[string]any{
-		"ClientID": in.app.ClientID, "RedirectURI": in.redirectURI,
+		"ClientID": in.app.ClientID, "UserLevel": in.app.UserLevel, "RedirectURI": in.redirectURI,
 		"Request": request, "Token": w.formToken(request),
 		"Portals": portals, "Required": in.required, "Optional": in.optional,
 	})
@@ -204,24 +205,37 @@ func (w *world) consent(r *http.Request) reply {
 			"You cancelled. The app is not told: HubSpot sends it no request in this case.",
 			"add "+paramDeny+"=access_denied to the install URL to see how the app takes an error.")
 	}
-	return w.approve(r, in, r.PostForm.Get("hub_id"), r.PostForm["optional"])
+	return w.approve(r, in, consent{hubID: r.PostForm.Get("hub_id"), person: r.PostForm.Get("person"), optional: r.PostForm["optional"]})
+}
+
+// consent is what somebody has agreed to.
+type consent struct {
+	hubID string
+	// person is the number of who it is; empty is the portal's.
+	person string
+	// optional are the optional scopes.
+	optional []string
 }
 
 // approve records the consent and sends the browser back to the app.
-func (w *world) approve(r *http.Request, in *install, hubID string, optional []string) reply {
-	p := w.openPortal(hubID)
+func (w *world) approve(r *http.Request, in *install, given consent) reply {
+	p := w.openPortal(given.hubID)
 	if p == nil {
 		return problemPage(http.StatusBadRequest, "Authorization failed because you don't have access to this account.", "there is no such portal.")
+	}
+	by, err := p.personNamed(given.person)
+	if err != nil {
+		return problemPage(http.StatusBadRequest, "Authorization failed because you don't have access to this account.", err.Error()+".")
 	}
 	if in.fixedHub != 0 && in.fixedHub != p.HubID {
 		return problemPage(http.StatusBadRequest, "Authorization failed because the install URL is for another account.", "the hub id in the path is another one.")
 	}
-	granted, lacking := p.grantable(in, optional)
+	granted, lacking := p.grantable(in, given.optional)
 	if len(lacking) > 0 {
 		return problemPage(http.StatusForbidden, "Authorization failed because this account doesn't have access to all of the app's required scopes", "the account lacks "+strings.Join(lacking, ", ")+".")
 	}
 	code := w.auth.newCode(authCode{
-		app: in.app, portal: p.Portal, scopes: granted, redirectURI: in.redirectURI, challenge: in.challenge,
+		app: in.app, portal: p.Portal, person: by, scopes: granted, redirectURI: in.redirectURI, challenge: in.challenge,
 	})
 	noted(r).hubID = p.HubID
 	w.event(r.Context(), "consent given", slog.String("client_id", in.app.ClientID), slog.Int64("hub_id", p.HubID))

@@ -23,6 +23,7 @@
 //
 //	_sandbox_approve=62515001     consent in that portal at once: 302 to the app
 //	_sandbox_optional="a b"       with it: grant only these optional scopes
+//	_sandbox_person=4711          with it: as that person of the account, for user-level apps
 //	_sandbox_deny=access_denied   302 to the app with that error
 //
 // For example:

@@ -24,13 +24,14 @@ const (
 	grantUninstalled grantState = "uninstalled"
 )
 
-// grant is one app installed in one portal. HubSpot gives every connection
-// of the two the same refresh token. The fields below the line belong to the
+// grant is one app installed in one portal, or, of a user-level app, by one
+// person of it. HubSpot gives every connection of these the same refresh token. The fields below the line belong to the
 // authority's lock, the counters to themselves.
 type grant struct {
 	id     string // opaque, for statistics and faults
 	app    *App
 	portal *Portal
+	person person
 
 	state   grantState
 	scopes  []string
@@ -58,6 +59,7 @@ func (g *grant) leave() { g.inFlight.Add(-1) }
 type authCode struct {
 	app         *App
 	portal      *Portal
+	person      person
 	scopes      []string
 	redirectURI string
 	challenge   string // S256 code challenge; empty without PKCE
@@ -73,9 +75,18 @@ type accessToken struct {
 	expires time.Time
 }
 
+// grantKey has no user for an app that is not user-level.
 type grantKey struct {
 	clientID string
 	hubID    int64
+	userID   int64
+}
+
+func keyOf(app *App, portal *Portal, by person) grantKey {
+	if !app.UserLevel {
+		by.id = 0
+	}
+	return grantKey{app.ClientID, portal.HubID, by.id}
 }
 
 // authority issues and knows codes and tokens.
@@ -161,10 +172,10 @@ func (a *authority) exchange(app *App, code, redirectURI, verifier string) (toke
 // install makes the grant of a consent, or brings the existing one up to
 // date: the same app in the same portal keeps its refresh token.
 func (a *authority) install(c *authCode) *grant {
-	g, ok := a.current[grantKey{c.app.ClientID, c.portal.HubID}]
+	g, ok := a.current[keyOf(c.app, c.portal, c.person)]
 	if !ok {
 		g = &grant{
-			id: "g_" + randomText(16), app: c.app, portal: c.portal,
+			id: "g_" + randomText(16), app: c.app, portal: c.portal, person: c.person,
 			state: grantActive, refresh: hubletToken(c.portal),
 		}
 		a.add(g)
@@ -178,7 +189,7 @@ func (a *authority) install(c *authCode) *grant {
 
 // add registers a new grant. The caller holds the lock.
 func (a *authority) add(g *grant) {
-	a.current[grantKey{g.app.ClientID, g.portal.HubID}] = g
+	a.current[keyOf(g.app, g.portal, g.person)] = g
 	a.all = append(a.all, g)
 	a.refresh[g.refresh] = g
 }
@@ -243,7 +254,7 @@ func (a *authority) end(g *grant, state grantState) {
 		a.lived(g, journal.TypeUninstall)
 	}
 	g.state = state
-	key := grantKey{g.app.ClientID, g.portal.HubID}
+	key := keyOf(g.app, g.portal, g.person)
 	if a.current[key] == g {
 		delete(a.current, key)
 	}

@@ -117,7 +117,7 @@ func describeGrant(g *grant, scopes []string) introspection {
 	return introspection{
 		Active: true, ClientID: g.app.ClientID, AppID: g.app.AppID,
 		tokenInfo: tokenInfo{
-			HubID: g.portal.HubID, UserID: g.portal.UserID, User: g.portal.User, HubDomain: g.portal.HubDomain,
+			HubID: g.portal.HubID, UserID: g.person.id, User: g.person.email, HubDomain: g.portal.HubDomain,
 			Scopes: scopes, TokenType: "Bearer",
 		},
 	}
@@ -128,8 +128,9 @@ func signed(t accessToken, token string) *signedToken {
 	scopes := base64.StdEncoding.EncodeToString([]byte(strings.Join(t.scopes, " ")))
 	return &signedToken{
 		ExpiresAt: t.expires.UnixMilli(), Scopes: scopes,
-		HubID: t.grant.portal.HubID, UserID: t.grant.portal.UserID, AppID: t.app.AppID,
-		AppInstallID: t.grant.id, InstallingUserID: t.grant.portal.UserID, Hublet: t.grant.portal.Hublet,
+		HubID: t.grant.portal.HubID, UserID: t.grant.person.id, AppID: t.app.AppID,
+		AppInstallID: t.grant.id, InstallingUserID: t.grant.person.id, Hublet: t.grant.portal.Hublet,
+		IsUserLevel: t.app.UserLevel,
 		Signature:            base64.StdEncoding.EncodeToString(digest[:20]),
 		NewSignature:         base64.StdEncoding.EncodeToString(digest[:]),
 		ScopeToScopeGroupPks: scopes,

@@ -14,6 +14,7 @@ type keptGrant struct {
 	ID           string   `json:"id"`
 	ClientID     string   `json:"client_id"`
 	HubID        int64    `json:"hub_id"`
+	UserID       int64    `json:"user_id,omitempty"`
 	Scopes       []string `json:"scopes"`
 	RefreshToken string   `json:"refresh_token"`
 }
@@ -78,7 +79,7 @@ func (a *authority) keep() {
 			continue
 		}
 		state.Grants = append(state.Grants, keptGrant{
-			ID: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, Scopes: g.scopes, RefreshToken: g.refresh,
+			ID: g.id, ClientID: g.app.ClientID, HubID: g.portal.HubID, UserID: g.person.id, Scopes: g.scopes, RefreshToken: g.refresh,
 		})
 	}
 	if err := replaceFile(a.stateFile, state); err != nil {
@@ -103,7 +104,7 @@ func (w *world) restore(state keptState) {
 			continue
 		}
 		w.auth.add(&grant{
-			id: kept.ID, app: app, portal: portal.Portal,
+			id: kept.ID, app: app, portal: portal.Portal, person: portal.personWith(kept.UserID),
 			state: grantActive, scopes: kept.Scopes, refresh: kept.RefreshToken,
 		})
 	}

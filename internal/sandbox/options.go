@@ -56,6 +56,10 @@ type App struct {
 	// OptionalScopes may be in the optional_scope parameter; the user may
 	// decline them and an account that lacks them drops them silently.
 	OptionalScopes []string
+	// UserLevel makes a user-level app of it (isUserLevel in app-hsmeta.json):
+	// each person of an account has a grant of their own, and some endpoints
+	// refuse its tokens.
+	UserLevel bool
 }
 
 // Portal is a HubSpot account in the sandbox.

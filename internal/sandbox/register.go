@@ -25,6 +25,7 @@ func Register(apps []appconfig.Resolved) ([]App, error) {
 			Scopes:            settings.Scopes.Required,
 			ConditionalScopes: settings.Scopes.Conditional,
 			OptionalScopes:    settings.Scopes.Optional,
+			UserLevel:         settings.UserLevel,
 		}
 		if settings.RedirectURI != "" {
 			app.RedirectURIs = []string{settings.RedirectURI}

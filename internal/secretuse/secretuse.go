@@ -13,7 +13,7 @@ import (
 // Purpose is what a client secret is needed for.
 type Purpose string
 
-// The purposes. HubSpot has accepted the secret for the first four; what the
+// The purposes. HubSpot has accepted the secret for the first five; what the
 // others are of was sealed or signed with it.
 const (
 	// Refresh is getting a new access token.
@@ -24,6 +24,8 @@ const (
 	Revoke Purpose = "revoke"
 	// AppToken is getting a token of the app itself.
 	AppToken Purpose = "app_token"
+	// Introspection is asking about a token.
+	Introspection Purpose = "introspection"
 	// InstallState is the state of an install that came back.
 	InstallState Purpose = "install_state"
 	// UserToken is a token for one user.
