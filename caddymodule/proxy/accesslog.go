@@ -14,7 +14,7 @@ func (l accessLog) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	s := l.call.Summary()
 	enc.AddString("app", s.App)
 	for _, field := range [...]struct{ name, value string }{
-		{"caller", s.Caller}, {"token_id", s.TokenID}, {"user_tag", s.UserTag}, {"dry_run", s.DryRun},
+		{"caller", s.Caller}, {"token_id", s.TokenID}, {"user_tag", s.UserTag}, {"dry_run", s.DryRun}, {"served_by", s.ServedBy},
 		{"error", s.Error}, {"correlation_id", s.CorrelationID},
 	} {
 		if field.value != "" {

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -173,7 +174,7 @@ func (g *Generation) resolveApps() ([]appconfig.Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
-	return resolved, appconfig.CheckRedirects(resolved)
+	return resolved, cmp.Or(appconfig.CheckRedirects(resolved), appconfig.CheckFallbacks(resolved))
 }
 
 func (g *Generation) loadAppsFile() ([]appconfig.NamedApp, error) {

@@ -70,6 +70,12 @@ type App struct {
 	// a HubSpot account, and stays with that person.
 	UserLevel bool `json:"user_level,omitempty" yaml:"user_level,omitempty"`
 
+	// For a user-level app: another app of this config, with connections of
+	// accounts. Calls that HubSpot refuses because their token is a user-level
+	// one are served by a connection of that app to the same account, and say
+	// so, for callers that may use it too. Default: none.
+	FallbackApp string `json:"fallback_app,omitempty" yaml:"fallback_app,omitempty"`
+
 	// Where HubSpot sends the browser back after an install, as registered
 	// with the app in HubSpot, to the letter. Its path is the one that
 	// `hubspot_auth` answers. HubSpot wants https and a host name; http is

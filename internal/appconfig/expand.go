@@ -35,6 +35,8 @@ type Resolved struct {
 	AppScopes []string
 	// UserLevel is set for an app whose connections are of one person each.
 	UserLevel bool
+	// FallbackApp is the canonical name of another app, or empty.
+	FallbackApp string
 	// RedirectURI is empty for an app that has no install links.
 	RedirectURI string
 	// Quota and SearchQuota are never zero.
@@ -105,6 +107,7 @@ func (a App) resolve(name string) (Resolved, error) {
 		Scopes:           Scopes{Required: a.Scopes, Conditional: a.ConditionalScopes, Optional: a.OptionalScopes},
 		AppScopes:        a.AppScopes,
 		UserLevel:        a.UserLevel,
+		FallbackApp:      CanonicalName(a.FallbackApp),
 		RedirectURI:      a.RedirectURI,
 		Quota:            a.Quota,
 		SearchQuota:      a.SearchQuota,

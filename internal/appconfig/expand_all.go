@@ -1,6 +1,7 @@
 package appconfig
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -54,6 +55,32 @@ func CheckRedirects(apps []Resolved) error {
 				app.Name, u.Path, other)
 		}
 		paths[u.Path] = app.Name
+	}
+	return nil
+}
+
+// CheckFallbacks refuses a fallback_app that cannot serve for its app.
+func CheckFallbacks(apps []Resolved) error {
+	userLevel := make(map[string]bool, len(apps))
+	for _, app := range apps {
+		userLevel[CanonicalName(app.Name)] = app.UserLevel
+	}
+	for _, app := range apps {
+		if app.FallbackApp == "" {
+			continue
+		}
+		refuse := func(why string) error {
+			return &SettingError{App: app.Name, Setting: SettingFallbackApp, Err: errors.New(why)}
+		}
+		other, there := userLevel[app.FallbackApp]
+		switch {
+		case !app.UserLevel:
+			return refuse("is for user-level apps only; set user_level if this is one")
+		case !there:
+			return refuse(fmt.Sprintf("there is no app %q", app.FallbackApp))
+		case other:
+			return refuse(fmt.Sprintf("the app %q is a user-level one too; name one whose connections are of accounts", app.FallbackApp))
+		}
 	}
 	return nil
 }

@@ -161,3 +161,24 @@ func writeFile(t *testing.T, name, content string) {
 		t.Fatal(err)
 	}
 }
+
+func TestCheckFallbacks(t *testing.T) {
+	account, people := appconfig.Resolved{Name: "HbDev"}, appconfig.Resolved{Name: "people", UserLevel: true, FallbackApp: "hbdev"}
+	other := appconfig.Resolved{Name: "staff", UserLevel: true}
+	if err := appconfig.CheckFallbacks([]appconfig.Resolved{account, people, other}); err != nil {
+		t.Error(err)
+	}
+	for want, change := range map[string]func(*appconfig.Resolved){
+		`app "people": fallback_app: is for user-level apps only`:          func(a *appconfig.Resolved) { a.UserLevel = false },
+		`app "people": fallback_app: there is no app "none"`:               func(a *appconfig.Resolved) { a.FallbackApp = "none" },
+		`app "people": fallback_app: the app "staff" is a user-level one`:  func(a *appconfig.Resolved) { a.FallbackApp = "staff" },
+		`app "people": fallback_app: the app "people" is a user-level one`: func(a *appconfig.Resolved) { a.FallbackApp = "people" },
+	} {
+		changed := people
+		change(&changed)
+		err := appconfig.CheckFallbacks([]appconfig.Resolved{account, changed, other})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
+	}
+}

@@ -20,6 +20,7 @@ const (
 	SettingScopesFrom        = "scopes_from"
 	SettingAppScopes         = "app_scopes"
 	SettingUserLevel         = "user_level"
+	SettingFallbackApp       = "fallback_app"
 	SettingRedirectURI       = "redirect_uri"
 )
 
@@ -41,6 +42,7 @@ var settings = []Setting{
 	{Name: SettingScopesFrom, target: func(a *App) any { return &a.ScopesFrom }, check: checkPath},
 	{Name: SettingAppScopes, target: func(a *App) any { return &a.AppScopes }},
 	{Name: SettingUserLevel, target: func(a *App) any { return &a.UserLevel }},
+	{Name: SettingFallbackApp, target: func(a *App) any { return &a.FallbackApp }},
 	{Name: SettingRedirectURI, target: func(a *App) any { return &a.RedirectURI }, check: checkRedirectURI},
 	{Name: "quota", target: func(a *App) any { return &a.Quota }, fallback: DefaultQuota},
 	{Name: "search_quota", target: func(a *App) any { return &a.SearchQuota }, fallback: DefaultSearchQuota},

@@ -26,6 +26,8 @@ func (e *Entry) appendFields(to []byte) []byte {
 	to = appendText(to, `,"error":`, e.Error)
 	to = appendText(to, `,"correlationId":`, e.CorrelationID)
 	to = appendNumber(to, `,"tries":`, int64(e.Tries))
+	to = appendText(to, `,"servedBy":`, e.ServedBy)
+	to = appendText(to, `,"servedTag":`, e.ServedTag)
 	if e.Lost > 0 {
 		to = strconv.AppendUint(append(to, `,"lost":`...), e.Lost, 10)
 	}

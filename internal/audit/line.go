@@ -77,6 +77,11 @@ type Entry struct {
 	CorrelationID string `json:"correlationId,omitempty"`
 	// Tries is how often HubSpot was asked.
 	Tries int `json:"tries,omitempty"`
+	// ServedBy is the app whose connection has served the call instead of the
+	// user's own, which HubSpot has refused for the kind of its token, and
+	// ServedTag the tag of that connection's user.
+	ServedBy  string `json:"servedBy,omitempty"`
+	ServedTag string `json:"servedTag,omitempty"`
 	// Lost is the number of lines that a line of [KindLost] stands for.
 	Lost uint64 `json:"lost,omitempty"`
 	// Torn is what a line of [KindTorn] follows.

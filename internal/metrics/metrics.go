@@ -39,6 +39,7 @@ type Metrics struct {
 	freezes          *freezeCounts
 	secrets          *secretUses
 	auditLost        *prometheus.CounterVec
+	userLevel        *prometheus.CounterVec
 	endings          *endingCounts
 	apps             apps
 }
@@ -104,6 +105,8 @@ func New() *Metrics {
 		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
 		dryRunRefusals: counter("dry_run_refusals_total", "What the policy of a caller with dry_run would have refused, by dimension (app, user, method or path).",
 			"app", "caller", "dimension"),
+		userLevel: counter("user_level_refusals_total", "Calls that HubSpot refused because their token is a user-level one, by what came of it: served by the fallback_app, none where there is none, or why it could not be.",
+			"app", "fallback"),
 		tokensRemoved: counter("tokens_removed_total", "Access tokens that HubSpot sent back and that were removed from the answer, by where they were (header or body).",
 			"app", "where"),
 		headroom: &headrooms{desc: desc("quota_headroom_ratio",
@@ -135,7 +138,7 @@ func (m *Metrics) Register(registry prometheus.Registerer) error {
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 		m.quotaWaits, m.retries, m.headroom, m.freezes, m.secrets, m.auditLost, m.dryRunRefusals,
-		m.tokensRemoved, m.endings,
+		m.tokensRemoved, m.userLevel, m.endings,
 	}
 	for _, c := range append(all, m.Webhooks.collectors()...) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
@@ -201,3 +204,9 @@ func (m *Metrics) TokensRemoved(app, where string, n int) {
 
 // AuditLost counts calls that went on without a line in the audit log.
 func (m *Metrics) AuditLost(n int) { m.auditLost.WithLabelValues().Add(float64(n)) }
+
+// UserLevelRefused counts a call that HubSpot refused because its token is a
+// user-level one; fallback is what came of it.
+func (m *Metrics) UserLevelRefused(app, fallback string) {
+	m.userLevel.WithLabelValues(app, fallback).Inc()
+}

@@ -318,9 +318,10 @@ func (c *Call) checkFrozen() error {
 func (c *Call) refuseFrozen(writes bool) error {
 	wait := c.patience(c.inbound.Context())
 	defer wait.end()
-	return c.relay.Desk.CheckFrozen(wait, freeze.Call{
+	err := c.relay.Desk.CheckFrozen(wait, freeze.Call{
 		App: c.relay.App.Name, User: c.user, Caller: c.callerName(), Writes: writes,
 	})
+	return cmp.Or(err, c.checkStandInFrozen(wait))
 }
 
 // mayChange reports whether the call is not known to change nothing.

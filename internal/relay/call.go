@@ -43,7 +43,9 @@ type Call struct {
 	api      origin
 	followed bool
 	pacing   pacing
-	body     *keptBody
+	// standIn is whose token goes along instead of the user's own.
+	standIn standIn
+	body    *keptBody
 	// enveloped is set if the call came in an envelope, which taken bytes of
 	// the budget are for.
 	enveloped bool
@@ -175,7 +177,12 @@ func (c *Call) getToken(ctx context.Context) error {
 	if c.asApp {
 		return c.getAppToken(wait)
 	}
-	app := c.relay.App
+	app, user := c.serving()
+	if user != c.user || app != c.relay.App {
+		var err error
+		c.token, err = app.Manager.Token(wait, user)
+		return err
+	}
 	return c.relay.Desk.LookUp(wait, app, c.caller, c.user, func() (err error) {
 		c.token, err = app.Manager.Token(wait, c.user)
 		return err
@@ -190,7 +197,8 @@ func (c *Call) replaceToken(ctx context.Context) error {
 	if c.asApp {
 		return c.replaceAppToken(wait)
 	}
-	token, err := c.relay.App.Manager.Rejected(wait, c.user, c.token)
+	app, user := c.serving()
+	token, err := app.Manager.Rejected(wait, user, c.token)
 	if err == nil {
 		c.token = token
 	}

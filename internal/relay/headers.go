@@ -25,6 +25,7 @@ const (
 	headerPriority    = "X-Hubspot-Priority"
 	headerPortal      = "X-Hubspot-Portal"
 	headerReconnect   = "X-Hubspot-Reconnect"
+	headerServedBy    = "X-Hubspot-Served-By"
 	headerProxyStatus = "Proxy-Status"
 	// headerCorrelationID is HubSpot's name for a request.
 	headerCorrelationID = "X-Hubspot-Correlation-Id"
@@ -147,7 +148,7 @@ func speaksHTTP2(conn net.Conn) bool {
 // of HubSpot's origin, not of ours.
 func staysThere(name string) bool {
 	switch name {
-	case "Set-Cookie", "Set-Cookie2", headerPortal, headerReconnect, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security",
+	case "Set-Cookie", "Set-Cookie2", headerPortal, headerReconnect, headerServedBy, "Alt-Svc", "Clear-Site-Data", "Service-Worker-Allowed", "Strict-Transport-Security",
 		"Accept-Ch", "Expect-Ct", "Nel", "Origin-Agent-Cluster", "Public-Key-Pins", "Report-To", "Reporting-Endpoints":
 		return true
 	}
@@ -264,7 +265,10 @@ func (c *Call) describe(header http.Header) {
 	if c.reconnect != "" {
 		header[headerReconnect] = []string{c.reconnect}
 	}
-	c.values[1] = receivedStatus(c.received, c.tries)
+	if app := c.servedBy(); app != "" {
+		header[headerServedBy] = []string{app}
+	}
+	c.values[1] = receivedStatus(c.received, c.tries, c.standIn.detail())
 	if others := header[headerProxyStatus]; len(others) > 0 {
 		header[headerProxyStatus] = append(slices.Clip(others), c.values[1])
 	} else {
@@ -274,9 +278,9 @@ func (c *Call) describe(header http.Header) {
 
 // receivedStatus is the Proxy-Status of an answer that came from HubSpot
 // (RFC 9209).
-func receivedStatus(status, tries int) string {
-	if status == http.StatusOK && tries == 1 {
+func receivedStatus(status, tries int, more string) string {
+	if status == http.StatusOK && tries == 1 && more == "" {
 		return `caddy-hubspot; received-status=200; details="tries=1"`
 	}
-	return "caddy-hubspot; received-status=" + strconv.Itoa(status) + `; details="tries=` + strconv.Itoa(tries) + `"`
+	return "caddy-hubspot; received-status=" + strconv.Itoa(status) + `; details="tries=` + strconv.Itoa(tries) + more + `"`
 }

@@ -79,7 +79,8 @@ func (c *Call) waitForPlace(ctx context.Context) (quota.Ticket, error) {
 		Caller: c.callerName(), Token: c.tokenID(), Weight: c.share(),
 		Wait: c.pacing.until.Sub(begun), Again: c.tries,
 	}
-	limiter := c.relay.App.Limiter
+	app, _ := c.serving()
+	limiter := app.Limiter
 	ticket, ok := limiter.Try(request)
 	if ok {
 		return ticket, nil

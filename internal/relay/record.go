@@ -31,6 +31,9 @@ type Summary struct {
 	HubID   int64
 	UserTag string
 	Tries   int
+	// ServedBy is the app whose connection has served the call instead of the
+	// user's own.
+	ServedBy string
 	// DryRun is the correlation id of what a policy on trial would have
 	// refused.
 	DryRun string
@@ -42,7 +45,7 @@ type Summary struct {
 func (c *Call) Summary() Summary {
 	s := Summary{
 		App: c.relay.App.Name, Caller: c.callerName(), AsApp: c.asApp, TokenID: c.tokenID(), HubID: c.token.HubID,
-		Tries: c.tries, DryRun: c.dryRun, Error: c.errorKind, CorrelationID: c.correlationID,
+		Tries: c.tries, ServedBy: c.servedBy(), DryRun: c.dryRun, Error: c.errorKind, CorrelationID: c.correlationID,
 	}
 	if s.HubID != 0 {
 		// With the token known, the tag is too, without asking the store.
@@ -82,6 +85,9 @@ func (c *Call) record() {
 	e.Method, e.Path = c.auditTarget()
 	if c.asApp {
 		e.As = asApp
+	}
+	if app, user := c.serving(); app != c.relay.App {
+		e.ServedBy, e.ServedTag = app.Name, app.Manager.Tag(context.Background(), user)
 	}
 	switch {
 	case c.errorKind != "", c.answered:

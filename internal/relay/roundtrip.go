@@ -51,6 +51,16 @@ func (c *Call) roundTrip(r *http.Request) (*http.Response, error) {
 		if got.err != nil && isUnprocessed(got.err) {
 			c.body.readRest()
 		}
+		if c.refusesKind(got) {
+			body, placed, ok := c.replace(ctx)
+			if !ok {
+				return got.res, nil
+			}
+			got.discard()
+			ticket, up = placed, c.withToken(r)
+			up.Body = body
+			continue
+		}
 		regional, elsewhere := c.findHublet(got)
 		next, ok := c.body.again(got.connected)
 		if !ok || c.tries >= maxTries {

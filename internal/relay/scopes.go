@@ -14,6 +14,7 @@ import (
 func (c *Call) learnScopes(res *http.Response) {
 	switch {
 	case c.asApp: // what it may do is in the app's settings, not in a grant
+	case c.standIn.app != nil: // neither is it this app's, nor this user's
 	case res.StatusCode == http.StatusForbidden:
 		c.offerScopes(res)
 	case res.StatusCode/100 == 2:

@@ -130,7 +130,7 @@ func signed(t accessToken, token string) *signedToken {
 		ExpiresAt: t.expires.UnixMilli(), Scopes: scopes,
 		HubID: t.grant.portal.HubID, UserID: t.grant.person.id, AppID: t.app.AppID,
 		AppInstallID: t.grant.id, InstallingUserID: t.grant.person.id, Hublet: t.grant.portal.Hublet,
-		IsUserLevel: t.app.UserLevel,
+		IsUserLevel:          t.app.UserLevel,
 		Signature:            base64.StdEncoding.EncodeToString(digest[:20]),
 		NewSignature:         base64.StdEncoding.EncodeToString(digest[:]),
 		ScopeToScopeGroupPks: scopes,

@@ -337,7 +337,14 @@ func (k *Kit) StaticToken(hubID int64) string {
 // with those that are given.
 func (k *Kit) ConnectInSandbox(user string, hubID int64, optional ...string) {
 	k.T.Helper()
-	app := k.App("hbdev")
+	k.InstallInSandbox("hbdev", user, "", hubID, optional...)
+}
+
+// InstallInSandbox is ConnectInSandbox for an app, and, of a user-level one, for
+// the person with a number.
+func (k *Kit) InstallInSandbox(appName, user, person string, hubID int64, optional ...string) {
+	k.T.Helper()
+	app := k.App(appName)
 	verifier := hubspot.NewVerifier()
 	link, err := app.Client.AuthorizeURL(k.T.Context(), hubspot.AuthorizeRequest{
 		Scopes: app.RequiredScopes(), OptionalScopes: app.Settings.Scopes.Optional, State: rand.Text(), Verifier: verifier,
@@ -347,6 +354,9 @@ func (k *Kit) ConnectInSandbox(user string, hubID int64, optional ...string) {
 	}
 	if len(optional) > 0 {
 		link += "&_sandbox_optional=" + url.QueryEscape(strings.Join(optional, " "))
+	}
+	if person != "" {
+		link += "&_sandbox_person=" + person
 	}
 	code := QueryOf(k.T, k.Approve(link, hubID), "code")
 	asked := time.Now()
