@@ -90,10 +90,11 @@ var eventInfos = map[connection.EventKind]eventInfo{
 	connection.EventRefreshFailed: {slog.LevelWarn, "access token not refreshed; it will be tried again", ""},
 	connection.EventConnectionAlarm: {slog.LevelError, "HubSpot refuses this connection alone; it will be tried again, less and less often",
 		"hubspot_connection_alarm"},
-	connection.EventConnectionAlarmCleared: {slog.LevelInfo, "the connection's alarm is over", ""},
+	connection.EventConnectionAlarmCleared: {slog.LevelInfo, "the connection's alarm is over", "hubspot_connection_alarm_cleared"},
 	connection.EventAppToken:               {slog.LevelInfo, "HubSpot gave the app a token of its own", ""},
 	connection.EventAppTokenFailed:         {slog.LevelWarn, "HubSpot gave the app no token of its own; it will be asked again", ""},
 	connection.EventReauthRequired:         {slog.LevelWarn, "connection lost: the user has to install the app again", "hubspot_reauth_required"},
+	connection.EventHealed:                 {slog.LevelInfo, "connection healed: it has a grant again", "hubspot_healed"},
 	connection.EventDisconnected:           {slog.LevelInfo, "user disconnected", "hubspot_disconnected"},
 	connection.EventPortalShared:           {slog.LevelWarn, "two users of the app are connected to the same portal", ""},
 	connection.EventClaimTaken:             {slog.LevelWarn, "took over a refresh that another process did not finish", ""},
@@ -103,9 +104,14 @@ var eventInfos = map[connection.EventKind]eventInfo{
 	connection.EventFallbackUsed:           {slog.LevelWarn, "the store is down: using the copy of the connection in fallback_cache", ""},
 	connection.EventFallbackFailed:         {slog.LevelWarn, "fallback_cache cannot be used", ""},
 	connection.EventAppAlarm:               {slog.LevelError, "something is wrong with the app as a whole", "hubspot_app_alarm"},
-	connection.EventAppAlarmCleared:        {slog.LevelInfo, "the app is well again", ""},
+	connection.EventAppAlarmCleared:        {slog.LevelInfo, "the app is well again", "hubspot_app_alarm_cleared"},
 	// Of installs; the install itself logs it.
 	eventInstallFailed: {caddy: "hubspot_install_failed"},
+}
+
+// lasted are the kinds of events that end something, and tell how long that was.
+var lasted = map[connection.EventKind]bool{
+	connection.EventHealed: true, connection.EventConnectionAlarmCleared: true,
 }
 
 // eventInstallFailed is an event that no connection has: there may be none.
@@ -143,6 +149,9 @@ func (o *observer) emit(ctx caddy.Context, e connection.Event) {
 	}
 	if e.Reason != "" {
 		data["reason"] = e.Reason
+	}
+	if lasted[e.Kind] {
+		data["lasted_seconds"] = int64(e.Duration.Seconds())
 	}
 	o.events.Emit(ctx, name, data)
 }

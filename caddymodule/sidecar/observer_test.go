@@ -147,10 +147,21 @@ func TestCaddyEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Connect("acme", sandbox.DemoHubID)
-	if err := h.App("hbdev").Manager.Disconnect(t.Context(), "acme"); err != nil {
+	manager := h.App("hbdev").Manager
+	h.Fault(`{"revoke":{}}`)
+	if _, err := manager.ForceRefresh(t.Context(), "acme"); err == nil {
+		t.Fatal("the grant is not dead")
+	}
+	h.Connect("acme", sandbox.DemoHubID)
+	if err := manager.Disconnect(t.Context(), "acme"); err != nil {
 		t.Fatal(err)
 	}
-	h.WaitFor("the events", func() bool { return len(sunk("hubspot_connected")) == 1 && len(sunk("hubspot_disconnected")) == 1 })
+	h.WaitFor("the events", func() bool { return len(sunk("hubspot_connected")) == 2 && len(sunk("hubspot_disconnected")) == 1 })
+	lost, healed := sunk("hubspot_reauth_required"), sunk("hubspot_healed")
+	if len(lost) != 1 || len(healed) != 1 || lost[0]["reason"] == nil || healed[0]["reason"] != lost[0]["reason"] ||
+		healed[0]["user_tag"] != lost[0]["user_tag"] || healed[0]["lasted_seconds"] != int64(0) {
+		t.Errorf("lost %v, healed %v", lost, healed)
+	}
 	data := sunk("hubspot_connected")[0]
 	if data["app"] != "hbdev" || data["hub_id"] != sandbox.DemoHubID || data["user_tag"] == "" || len(data) != 3 {
 		t.Errorf("data of hubspot_connected: %v", data)

@@ -13,7 +13,7 @@ func TestEveryEventHasWords(t *testing.T) {
 		connection.EventConnectionAlarm, connection.EventConnectionAlarmCleared, connection.EventReauthRequired, connection.EventDisconnected, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh, connection.EventWritePending,
 		connection.EventWriteRecovered, connection.EventFallbackUsed, connection.EventFallbackFailed,
-		connection.EventAppAlarm, connection.EventAppAlarmCleared,
+		connection.EventAppAlarm, connection.EventAppAlarmCleared, connection.EventHealed,
 	} {
 		if eventInfos[kind].message == "" {
 			t.Errorf("%s has no message of its own", kind)
@@ -22,13 +22,13 @@ func TestEveryEventHasWords(t *testing.T) {
 }
 
 // A connection that HubSpot refuses wants to be looked at, and subscribers are
-// told; that it is over is for the log.
+// told, also that it is over.
 func TestConnectionAlarmsAreLoud(t *testing.T) {
 	alarm, over := eventInfos[connection.EventConnectionAlarm], eventInfos[connection.EventConnectionAlarmCleared]
 	if alarm.level != slog.LevelError || alarm.caddy != "hubspot_connection_alarm" {
 		t.Error("the alarm of a connection is no error, or reaches no subscriber")
 	}
-	if over.level != slog.LevelInfo || over.caddy != "" {
-		t.Error("the end of a connection's alarm is not for the log alone")
+	if over.level != slog.LevelInfo || over.caddy != "hubspot_connection_alarm_cleared" {
+		t.Error("the end of a connection's alarm is alarming, or reaches no subscriber")
 	}
 }

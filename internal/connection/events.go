@@ -34,6 +34,10 @@ const (
 	EventAppTokenFailed EventKind = "app_token_failed"
 	// EventReauthRequired: the grant is dead; Reason says how that was known.
 	EventReauthRequired EventKind = "reauth_required"
+	// EventHealed: a connection whose grant was taken for dead is well again,
+	// after Duration; Reason is what had been wrong. The user has installed the
+	// app again, or another process had a token.
+	EventHealed EventKind = "healed"
 	// EventDisconnected: the connection was ended and its tokens destroyed.
 	EventDisconnected EventKind = "disconnected"
 	// EventPortalShared: another user of the app is connected to the same portal.
@@ -98,6 +102,19 @@ func (m *Manager) emitFor(r Record, e Event) {
 	e.Tag = m.Tag(m.ctx, r.User)
 	e.HubID = r.HubID
 	m.emit(e)
+}
+
+// healed emits EventHealed for a write that has made a connection active, if it
+// was reauth_required before.
+func (m *Manager) healed(old, saved Record) {
+	if old.Status != StatusReauthRequired {
+		return
+	}
+	e := Event{Kind: EventHealed, Reason: old.Reason}
+	if !old.ReasonAt.IsZero() {
+		e.Duration = max(time.Since(old.ReasonAt), 0)
+	}
+	m.emitFor(saved, e)
 }
 
 // tagLength is enough of the identifier to tell users apart in a log.

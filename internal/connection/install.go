@@ -141,6 +141,7 @@ func (m *Manager) connected(ctx context.Context, old, saved Versioned) {
 	e.drop()
 	m.adopt(e, saved)
 	m.emitFor(saved.Record, Event{Kind: EventConnected})
+	m.healed(old.Record, saved.Record)
 	if m.sharesPortal(saved.Record) {
 		m.emitFor(saved.Record, Event{Kind: EventPortalShared})
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -255,6 +256,40 @@ func TestReconnectElsewhereHealsWithinSeconds(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		b.want(t, "acme", "first-r2")
 		b.want(t, "newcomer", "first-r3")
+	})
+}
+
+// The end of a grant and its healing are told once among sidecars, by the one
+// that has written it down.
+func TestOneSidecarTells(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		other := newBench(t, b.store, b.provider)
+		other.want(t, "acme", "first-r1")
+		both := func(kind connection.EventKind) []connection.Event {
+			return slices.DeleteFunc(slices.Concat(b.events.all(), other.events.all()), func(e connection.Event) bool { return e.Kind != kind })
+		}
+		b.provider.set(func() { delete(b.provider.valid, "r1") })
+		time.Sleep(time.Hour)
+		b.wantErr(t, "acme", connection.ErrReauthRequired)
+		other.wantErr(t, "acme", connection.ErrReauthRequired)
+		if n := len(both(connection.EventReauthRequired)); n != 1 {
+			t.Errorf("%d events of the end, want 1", n)
+		}
+		since := b.store.get("acme").ReasonAt
+		time.Sleep(time.Hour)
+		b.provider.set(func() { b.provider.valid["r2"] = true })
+		other.connect(t, "acme", "r2", 1)
+		lasted := time.Since(since)
+		time.Sleep(3 * time.Second)
+		b.want(t, "acme", "first-r2")
+		healed := both(connection.EventHealed)
+		if len(healed) != 1 || healed[0].Reason != "BAD_REFRESH_TOKEN" || healed[0].Duration != lasted || healed[0].Tag == "" || healed[0].HubID != 1 {
+			t.Errorf("healed: %+v", healed)
+		}
+		other.connect(t, "acme", "r2", 1)
+		if n := len(both(connection.EventHealed)); n != 1 {
+			t.Errorf("a connection that was well has healed")
+		}
 	})
 }
 

@@ -130,6 +130,9 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 	if errors.Is(err, ErrConflict) {
 		return Versioned{}, errChanged
 	}
+	if err == nil {
+		m.healed(stored.Record, saved.Record)
+	}
 	return saved, err
 }
 

@@ -31,7 +31,7 @@ func (m *Metrics) BeginApp(app string) (end func()) {
 	for _, where := range [...]string{InHeader, InBody} {
 		m.TokensRemoved(app, where, 0)
 	}
-	for _, kind := range [...]connection.EventKind{connection.EventConnected, connection.EventDisconnected, connection.EventReauthRequired} {
+	for _, kind := range [...]connection.EventKind{connection.EventConnected, connection.EventDisconnected, connection.EventReauthRequired, connection.EventHealed} {
 		m.connectionEvents.WithLabelValues(app, string(kind)).Add(0)
 	}
 	for _, result := range [...]string{refreshOK, refreshFailed} {
