@@ -18,6 +18,11 @@ const (
 	// paramSignedIn marks a browser that comes back from signing in. It is
 	// not sent there a second time: that could go on for ever.
 	paramSignedIn = "signed_in"
+	// paramScopes says which scopes to ask for: scopesGranted are those that the
+	// user has granted before, for which no more rights in the HubSpot account
+	// are needed. Without it, all of the settings.
+	paramScopes   = "scopes"
+	scopesGranted = "granted"
 )
 
 // outcomeSignIn is that of a browser that is sent to the sign-in page.
@@ -29,8 +34,8 @@ func (v *visit) connect(app *hubapp.App) (*reply, error) {
 	if !v.sessions || !ok {
 		return nil, refusedDisabled.because(nil)
 	}
-	query, ok := SingleQuery(v.r, paramReturnTo)
-	if !ok {
+	query, ok := SingleQuery(v.r, paramReturnTo, paramScopes)
+	if !ok || query.Has(paramScopes) && query.Get(paramScopes) != scopesGranted {
 		return nil, refusedQuery.because(nil)
 	}
 	var returnTo string
@@ -45,11 +50,25 @@ func (v *visit) connect(app *hubapp.App) (*reply, error) {
 		return p, err
 	}
 	binding, hash := newBrowserBinding()
-	link, state, err := installlink.Make(v.r.Context(), v.config.Desk, app, installlink.Options{User: v.user, ReturnTo: returnTo, BrowserHash: hash})
+	options := installlink.Options{User: v.user, ReturnTo: returnTo, BrowserHash: hash}
+	if query.Has(paramScopes) {
+		options.Scopes = v.granted(app)
+	}
+	link, state, err := installlink.Make(v.r.Context(), v.config.Desk, app, options)
 	if err != nil {
 		return nil, cannotStart(err)
 	}
 	return v.toHubSpot(t, "started", link, state, binding), nil
+}
+
+// granted are the scopes that the user has granted before. Without any, or while
+// they cannot be read, the link asks for those of the settings.
+func (v *visit) granted(app *hubapp.App) []string {
+	summary, err := app.Manager.Get(v.r.Context(), v.user)
+	if err != nil {
+		return nil
+	}
+	return summary.Scopes
 }
 
 // marketplaceStart is the first leg of HubSpot's partner sign-in flow: its

@@ -173,6 +173,8 @@ func TestAuthConnectRefusals(t *testing.T) { //nolint:tparallel // its subtests 
 		"no session":          {"/hubspot/hbdev/connect", "", "sign in first"},
 		"user too long":       {"/hubspot/hbdev/connect", strings.Repeat("x", userid.MaxLength+1), "cannot be connected"},
 		"user not UTF-8":      {"/hubspot/hbdev/connect", "a\xffb", "cannot be connected"},
+		"other scopes":        {"/hubspot/hbdev/connect?scopes=crm.export", "acme", "damaged"},
+		"two scopes":          {"/hubspot/hbdev/connect?scopes=granted&scopes=granted", "acme", "damaged"},
 		"foreign return_to":   {"/hubspot/hbdev/connect?return_to=https://evil.example/", "acme", "not on the allow-list"},
 		"two return_to":       {"/hubspot/hbdev/connect?return_to=https://app.example.com/&return_to=x", "acme", "damaged"},
 		"backslash return_to": {"/hubspot/hbdev/connect?return_to=" + url.QueryEscape(`https://app.example.com\@evil.example/`), "acme", "backslash"},
