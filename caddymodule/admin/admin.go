@@ -29,7 +29,7 @@ func init() {
 //	GET    /hubspot/live                               200 as long as the process serves
 //	GET    /hubspot/ready                              200, or 503 with the reasons
 //	GET    /hubspot/status                             apps, alarms, store
-//	GET    /hubspot/connections/<app>?limit=&after=    connections of an app
+//	GET    /hubspot/connections/<app>                  connections of an app; ?status=&limit=&after=
 //	POST   /hubspot/connections/<app>                  imports the connection that the body has
 //	POST   /hubspot/imports/<app>                      imports those that the body has
 //	POST   /hubspot/move                               moves connections from the store of migrate_from

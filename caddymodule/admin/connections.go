@@ -10,10 +10,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
 )
 
 // connections serves everything below /hubspot/connections/.
@@ -34,9 +36,9 @@ func connections(ctx context.Context, r *http.Request) (int, any, error) {
 	case len(segments) == 1 && r.Method == http.MethodPost:
 		return importOne(ctx, r, s, app)
 	case len(segments) == 1:
-		return list(ctx, r, app)
+		return list(ctx, r, s, app)
 	case len(segments) == 2:
-		return one(ctx, r, app, segments[1])
+		return one(ctx, r, s, app, segments[1])
 	case len(segments) == 3 && segments[2] == "refresh":
 		return refresh(ctx, r, app, segments[1])
 	}
@@ -57,7 +59,7 @@ func pathSegments(u *url.URL, prefix string) ([]string, error) {
 	return segments, nil
 }
 
-func list(ctx context.Context, r *http.Request, app *hubapp.App) (int, any, error) {
+func list(ctx context.Context, r *http.Request, s *sidecar.Sidecar, app *hubapp.App) (int, any, error) {
 	if err := wantMethod(r, http.MethodGet); err != nil {
 		return 0, nil, err
 	}
@@ -70,21 +72,33 @@ func list(ctx context.Context, r *http.Request, app *hubapp.App) (int, any, erro
 		limit = n
 	}
 	all := func(string) bool { return true }
-	summaries, next, err := app.Manager.List(ctx, r.URL.Query().Get("after"), limit, all)
+	query := r.URL.Query()
+	summaries, next, err := callerapi.ListStatus(ctx, app.Manager, query.Get("after"), limit, query.Get("status"), all)
 	if err != nil {
 		return 0, nil, managerError(err)
 	}
-	return http.StatusOK, callerapi.NewPage(summaries, next), nil
+	page := callerapi.NewPage(summaries, next)
+	page.Offer(reconnect(ctx, s, app))
+	return http.StatusOK, page, nil
 }
 
-func one(ctx context.Context, r *http.Request, app *hubapp.App, user string) (int, any, error) {
+// reconnect makes the links with which users reconnect.
+func reconnect(ctx context.Context, s *sidecar.Sidecar, app *hubapp.App) func(user string, granted []string) string {
+	return func(user string, granted []string) string {
+		return installlink.ForOperator(ctx, s.Desk(), app, user, granted)
+	}
+}
+
+func one(ctx context.Context, r *http.Request, s *sidecar.Sidecar, app *hubapp.App, user string) (int, any, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		summary, err := app.Manager.Get(ctx, user)
 		if err != nil {
 			return 0, nil, managerError(err)
 		}
-		return http.StatusOK, callerapi.NewView(summary), nil
+		view := callerapi.NewView(summary)
+		view.Offer(reconnect(ctx, s, app))
+		return http.StatusOK, view, nil
 	case http.MethodDelete:
 		if err := app.Manager.Disconnect(ctx, user); err != nil {
 			return 0, nil, managerError(err)
@@ -116,7 +130,7 @@ func isHeldBack(err error) bool {
 func managerError(err error) error {
 	status := http.StatusInternalServerError
 	switch {
-	case errors.Is(err, connection.ErrBadCursor):
+	case errors.Is(err, connection.ErrBadCursor), errors.Is(err, callerapi.ErrNoSuchStatus):
 		status = http.StatusBadRequest
 	case errors.Is(err, connection.ErrNotConnected):
 		status = http.StatusNotFound

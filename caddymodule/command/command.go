@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -56,36 +55,6 @@ whether the connection store can be reached, as JSON.`,
 		},
 	}
 	adminFlags(cmd)
-	return cmd
-}
-
-func connectionsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "connections <app> [<user>] [--limit <n>] [--after <cursor>]",
-		Short: "Prints the connections of an app, or the one of a user, as JSON",
-		Long: `
-Prints the connections of an app, or the one of a user, as JSON: portal,
-scopes and status, never a token. A list comes in pages; --after takes the
-cursor that the page before it ends with. A user that begins with a dash comes
-behind all flags and --.`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 {
-				return askAdmin(cmd, http.MethodGet, adminapi.ConnectionPath(args[0], args[1]))
-			}
-			query := url.Values{}
-			for _, name := range []string{"limit", "after"} {
-				if value := cmd.Flag(name).Value.String(); cmd.Flag(name).Changed {
-					query.Set(name, value)
-				}
-			}
-			return askAdmin(cmd, http.MethodGet, adminapi.Connections+"/"+url.PathEscape(args[0])+"?"+query.Encode())
-		},
-	}
-	adminFlags(cmd)
-	cmd.Flags().Int("limit", adminapi.DefaultLimit, "Connections in a page")
-	cmd.Flags().String("after", "", "Cursor to go on from")
-	takesUser(cmd)
 	return cmd
 }
 

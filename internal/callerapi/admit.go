@@ -20,6 +20,7 @@ const (
 	paramAllowPortalChange = "allow_portal_change"
 	paramLimit             = "limit"
 	paramAfter             = "after"
+	paramStatus            = "status"
 )
 
 // admit finds the caller and the app. A caller who may not use an app is not
@@ -43,7 +44,7 @@ func (q *request) admit() (err error) {
 		return err
 	}
 	q.app = app
-	query, ok := install.SingleQuery(q.r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter)
+	query, ok := install.SingleQuery(q.r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter, paramStatus)
 	if !ok {
 		return apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
 	}

@@ -107,14 +107,27 @@ func (q *request) list() (any, error) {
 		return q.listOwn(ctx, scope.User, after, show)
 	}
 	defer listed()
-	summaries, next, err := q.app.Manager.List(ctx, after, limit, show)
+	summaries, next, err := ListStatus(ctx, q.app.Manager, after, limit, q.query.Get(paramStatus), show)
 	switch {
 	case errors.Is(err, connection.ErrBadCursor):
 		return nil, apierror.New(apierror.BadRequest, badCursor)
+	case errors.Is(err, ErrNoSuchStatus):
+		return nil, apierror.Bad(err)
 	case err != nil:
 		return nil, q.app.StoreError(err)
 	}
-	return NewPage(summaries, next), nil
+	return q.offering(NewPage(summaries, next)), nil
+}
+
+// offering is a page with the links that the caller may have.
+func (q *request) offering(page Page) Page {
+	page.Offer(q.reconnect)
+	return page
+}
+
+// reconnect is the link for a user to grant again what was granted.
+func (q *request) reconnect(user string, granted []string) string {
+	return installlink.ForReconnect(q.r.Context(), q.config.Desk, q.app, q.caller, user, granted)
 }
 
 // listOwn is list for a user token: there is one connection to look for, and
@@ -126,14 +139,18 @@ func (q *request) listOwn(ctx context.Context, user, after string, show func(str
 	case !show(user):
 		return NewPage(nil, ""), nil
 	}
+	status := q.query.Get(paramStatus)
+	if err := checkStatus(status); err != nil {
+		return nil, apierror.Bad(err)
+	}
 	summary, err := q.app.Manager.Get(ctx, user)
 	switch {
-	case errors.Is(err, connection.ErrNotConnected):
+	case errors.Is(err, connection.ErrNotConnected), err == nil && status != "" && string(summary.Status) != status:
 		return NewPage(nil, ""), nil
 	case err != nil:
 		return nil, q.app.StoreError(err)
 	}
-	return NewPage([]connection.Summary{summary}, ""), nil
+	return q.offering(NewPage([]connection.Summary{summary}, "")), nil
 }
 
 // connection shows one connection, or ends it.
@@ -167,7 +184,9 @@ func (q *request) show() (any, error) {
 		installlink.AddTo(ctx, q.config.Desk, q.app, e, q.caller, q.user)
 		return nil, e
 	}
-	return NewView(summary), nil
+	view := NewView(summary)
+	view.Offer(q.reconnect)
+	return view, nil
 }
 
 // disconnect ends a connection. It goes on when the caller hangs up.

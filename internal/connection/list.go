@@ -89,3 +89,32 @@ func (m *Manager) List(ctx context.Context, cursor string, limit int, visible fu
 	}
 	return found, cursor, nil
 }
+
+// ListedStatuses are those that [Manager.ListStatus] can be asked for.
+func ListedStatuses() []Status { return []Status{StatusActive, StatusReauthRequired} }
+
+// maxLooked is how many records one call of ListStatus looks at while it finds
+// nothing.
+const maxLooked = 1000
+
+// ListStatus is [Manager.List] for the connections with a status. A page may
+// hold fewer than limit, or none, and be followed by others: what has the status
+// is mostly rare, and to find it every record is read.
+func (m *Manager) ListStatus(ctx context.Context, cursor string, limit int, status Status, visible func(user string) bool) ([]Summary, string, error) {
+	var found []Summary
+	for looked := 0; len(found) == 0 && looked < maxLooked; looked += limit {
+		page, err := m.config.Store.List(ctx, m.config.App, cursor, limit)
+		if err != nil {
+			return nil, "", fmt.Errorf("listing connections: %w", err)
+		}
+		for _, stored := range page.Records {
+			if stored.Status == status && visible(stored.User) {
+				found = append(found, stored.summary())
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	return found, cursor, nil
+}

@@ -147,6 +147,23 @@ func ForMore(ctx context.Context, desk *admission.Desk, app *hubapp.App, caller 
 	return forCaller(ctx, desk, app, caller, Options{User: user, Scopes: slices.Concat(granted, missing)})
 }
 
+// ForReconnect returns the link with which a user whose grant has ended grants
+// again what was granted. It is empty for callers that could not have had it from
+// the link API; caller may be nil.
+func ForReconnect(ctx context.Context, desk *admission.Desk, app *hubapp.App, caller *access.Caller, user string, granted []string) string {
+	return forCaller(ctx, desk, app, caller, Options{User: user, Scopes: granted})
+}
+
+// ForOperator is [ForReconnect] for whoever has the admin API, and so all
+// connections.
+func ForOperator(ctx context.Context, desk *admission.Desk, app *hubapp.App, user string, granted []string) string {
+	link, _, err := Make(ctx, desk, app, Options{User: user, Scopes: granted})
+	if err != nil {
+		return ""
+	}
+	return link
+}
+
 // forCaller is a link as the link API would have given it to a caller, or
 // nothing.
 func forCaller(ctx context.Context, desk *admission.Desk, app *hubapp.App, caller *access.Caller, o Options) string {
