@@ -104,6 +104,16 @@ func TestRefused(t *testing.T) {
 	a.Refused("GET", "/crm/v3/pipelines/deals", nil, globex, oneOf("crm.objects.deals.read", "crm.schemas.deals.read"))
 	a.Refused("GET", "/crm/v3/lists", nil, globex, nil)
 	a.Refused("GET", "/crm/v3/lists", nil, globex, oneOf("", "a b", `"`, "a|b", "ä", strings.Repeat("a", 97)))
+	many := make([]string, 200_000)
+	for i := range many {
+		many[i] = fmt.Sprintf("s%d", i)
+	}
+	begun := time.Now()
+	a.Refused("GET", "/crm/v3/lists", nil, globex, oneOf(many...))
+	k.App("other").Refused("GET", "/crm/v3/lists", nil, globex, allOf(many...))
+	if took := time.Since(begun); took > 5*time.Second || len(k.Report(t.Context(), "other").Refusals) != 4 {
+		t.Errorf("an answer with %d scopes took %v", len(many), took)
+	}
 	r := k.Report(t.Context(), "hbdev")
 	if len(r.Refusals) != 3 {
 		t.Fatalf("%+v", r.Refusals)

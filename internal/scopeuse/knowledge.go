@@ -48,6 +48,9 @@ func satisfied(scopes, granted []string) (scope string, ok bool) {
 func clausesOf(needs []hubspot.ScopeNeed) []clause {
 	var all []clause
 	add := func(scopes ...string) {
+		if len(all) == maxClauses {
+			return // an answer may name thousands
+		}
 		scopes = slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return !scopeName.MatchString(scope) })
 		slices.Sort(scopes)
 		scopes = slices.Compact(scopes)
@@ -65,7 +68,7 @@ func clausesOf(needs []hubspot.ScopeNeed) []clause {
 			add(scope)
 		}
 	}
-	return all[:min(len(all), maxClauses)]
+	return all
 }
 
 // day counts days since 1970, in UTC.
