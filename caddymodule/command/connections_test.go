@@ -62,6 +62,9 @@ func TestConnectionsThatNeedAReconnect(t *testing.T) {
 		{`there are ["active" "reauth_required"`, "2", []string{"hbdev", "--status=dead", address}},
 		{"limit: give a number", "2", []string{"hbdev", "--limit=0", address}},
 		{"either --csv or --json", "2", []string{"hbdev", "--csv", "--json", address}},
+		{`invalid argument "x" for "--limit"`, "2", []string{"hbdev", "--limit=x", address}},
+		{"accepts between 1 and 2 arg(s)", "2", []string{address}},
+		{"user is not connected", "", []string{"hbdev", "nobody", address}},
 		{"performing request", "2", []string{"hbdev", "--address=unix//nowhere"}},
 	} {
 		_, err := runCommand(t, append([]string{"connections"}, tc.args...)...)

@@ -19,9 +19,12 @@ const (
 // exitWrongUse where its flags are wrong.
 func runWithCode(cmd *cobra.Command, run caddycmd.CommandFunc) {
 	cmd.RunE = caddycmd.WrapCommandFuncForCobra(run)
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitWrongUse, err })(cmd, nil)
-	})
+	cmd.SetFlagErrorFunc(wrongUse)
+}
+
+// wrongUse has a command exit with exitWrongUse because of an error.
+func wrongUse(cmd *cobra.Command, err error) error {
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return exitWrongUse, err })(cmd, nil)
 }
 
 // isTerminal reports whether people read what is written to w.

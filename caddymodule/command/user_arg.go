@@ -13,8 +13,8 @@ import (
 // after the command's flags and Args are set.
 func takesUser(cmd *cobra.Command) {
 	hint := func(err error) error {
-		return fmt.Errorf("%w; a user that begins with a dash is taken for a flag: put it behind all flags and --, as in: caddy hubspot %s hbdev -- -x",
-			err, cmd.Name())
+		return wrongUse(cmd, fmt.Errorf("%w; a user that begins with a dash is taken for a flag: put it behind all flags and --, as in: caddy hubspot %s hbdev -- -x",
+			err, cmd.Name()))
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return hint(err) })
 	check := cmd.Args
