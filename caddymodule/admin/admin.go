@@ -32,6 +32,7 @@ func init() {
 //	GET    /hubspot/connections/<app>                  connections of an app; ?status=&limit=&after=
 //	POST   /hubspot/connections/<app>                  imports the connection that the body has
 //	POST   /hubspot/imports/<app>                      imports those that the body has
+//	GET    /hubspot/export/<app>                       all connections, sealed to the keys of export_to
 //	POST   /hubspot/move                               moves connections from the store of migrate_from
 //	GET    /hubspot/connections/<app>/<user>           one connection
 //	POST   /hubspot/connections/<app>/<user>/refresh   refreshes its token now
@@ -70,6 +71,7 @@ func (*API) Routes() []caddy.AdminRoute {
 		{Pattern: adminapi.StatusPath, Handler: handler(status)},
 		{Pattern: adminapi.Connections + "/", Handler: handler(connections)},
 		{Pattern: adminapi.Imports + "/", Handler: handler(imports)},
+		{Pattern: adminapi.Export + "/", Handler: caddy.AdminHandlerFunc(export)},
 		{Pattern: adminapi.Move, Handler: handler(move)},
 		{Pattern: adminapi.Freezes, Handler: handler(freezes)},
 		{Pattern: adminapi.Tags + "/", Handler: handler(tags)},

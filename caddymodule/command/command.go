@@ -29,7 +29,7 @@ sandbox HubSpot to develop and test against.`,
 				freezeCommand(), unfreezeCommand(), freezesCommand(), auditCommand(), sandboxCommand())
 			cmd.AddCommand(quotaCommand())
 			cmd.AddCommand(scopesCommand())
-			cmd.AddCommand(importCommand(), moveCommand())
+			cmd.AddCommand(importCommand(), moveCommand(), exportCommand())
 		},
 	})
 }
@@ -79,6 +79,21 @@ app again. A user that begins with a dash comes behind all flags and --.`,
 // callAdmin makes a call of the admin API, with a body of JSON or none, and
 // returns the answer's.
 func callAdmin(cmd *cobra.Command, method, uri string, body []byte) ([]byte, error) {
+	answer, err := openAdmin(cmd, method, uri, body)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Close() }()
+	content, err := io.ReadAll(answer)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	return content, nil
+}
+
+// openAdmin is callAdmin for an answer that is read bit by bit. The caller
+// closes it.
+func openAdmin(cmd *cobra.Command, method, uri string, body []byte) (io.ReadCloser, error) {
 	flag := func(name string) string { return cmd.Flag(name).Value.String() }
 	address, err := caddycmd.DetermineAdminAPIAddress(flag("address"), nil, flag("config"), flag("adapter"))
 	if err != nil {
@@ -93,12 +108,7 @@ func callAdmin(cmd *cobra.Command, method, uri string, body []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	return content, nil
+	return resp.Body, nil
 }
 
 // askAdmin makes a call of the admin API and prints its JSON.

@@ -42,6 +42,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	    migrate_from <name> [<arguments...>] {
 //	        …
 //	    }
+//	    export_to <public keys...>
 //	    fallback_cache <folder> {
 //	        key     <placeholder>
 //	        max_age <duration>
@@ -101,6 +102,7 @@ func (s *Sidecar) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	err := settings.Block(d, "hubspot", map[string]settings.Setting{
 		"store":          {Parse: func(d *caddyfile.Dispenser) error { return parseStore(d, "store", &s.StoreRaw) }},
+		"export_to":      settings.List(&s.ExportTo),
 		"migrate_from":   {Parse: func(d *caddyfile.Dispenser) error { return parseStore(d, "migrate_from", &s.MigrateFromRaw) }},
 		"fallback_cache": {Parse: s.parseFallback},
 		"audit":          {Parse: s.parseAudit},

@@ -29,7 +29,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		want  string
 	}{
 		{"no app", "", 0, "no app is configured"},
-		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, audit, caller, endpoints, fallback_cache, migrate_from, store`},
+		{"unknown setting", plainApp + "stores caddy", 5, `hubspot: unknown setting "stores"; there are: app, apps_file, audit, caller, endpoints, export_to, fallback_cache, migrate_from, store`},
 		{"apps_file without a file", "apps_file", 1, "apps_file: give exactly one value"},
 		{"apps_file twice", "apps_file a.yaml\n apps_file b.yaml", 2, "apps_file is given twice"},
 		{"apps_file with two files", "apps_file a.yaml b.yaml", 1, "apps_file: give exactly one value"},

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/exporting"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
@@ -29,6 +30,8 @@ type Generation struct {
 	files *files
 
 	endpoints hubspot.Endpoints
+	// exportTo are the keys to which connections may be exported.
+	exportTo []exporting.Recipient
 	// apps are sorted by name.
 	apps []*hubapp.App
 	// callers is nil if no caller is configured, and jwts if none is known by
@@ -94,6 +97,9 @@ func (s *Sidecar) generate(f *files, before *Generation) (*Generation, error) {
 // the store of the generation before is to be followed by another.
 func (g *Generation) build(before *Generation) error {
 	if err := g.readEndpoints(); err != nil {
+		return err
+	}
+	if err := g.readExport(); err != nil {
 		return err
 	}
 	resolved, err := g.resolveApps()

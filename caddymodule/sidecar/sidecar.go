@@ -51,6 +51,11 @@ type Sidecar struct {
 	// rest and says when this can go. Default: none.
 	MigrateFromRaw json.RawMessage `json:"migrate_from,omitempty" caddy:"namespace=hubspot.stores inline_key=type"`
 
+	// The public keys of age to which `caddy hubspot export` seals connections,
+	// such as `age1…` of `age-keygen`. Whoever has one of the private keys can
+	// read every export. Default: none, and nothing can be exported.
+	ExportTo []string `json:"export_to,omitempty"`
+
 	// Encrypted copies of the connections on this machine, for a start while
 	// the store is down. Default: none.
 	FallbackCache *FallbackCache `json:"fallback_cache,omitempty"`

@@ -29,6 +29,8 @@ const (
 	// KindImport is an operator's import of a connection that was made
 	// elsewhere.
 	KindImport Kind = "import"
+	// KindExport is an operator's export of all connections of an app.
+	KindExport Kind = "export"
 	// KindFile is the first line of every file. Its prev is the hash of the
 	// last line of the file before it.
 	KindFile Kind = "file"

@@ -76,6 +76,7 @@ var withoutCaddy = map[string]string{
 	"caddymodule/pool/newest.go":      "what values in the pool have of the newest config",
 	"caddymodule/proxy/accesslog.go":  "what a call adds to Caddy's access log, in zap's form",
 	"caddymodule/sidecar/caller.go":   "a setting of the module",
+	"caddymodule/sidecar/export.go":   "a setting of the module",
 	"caddymodule/sidecar/follow.go":   "a method of the module",
 }
 
