@@ -133,13 +133,10 @@ func asJSON(c jetstream.StreamConfig) string {
 func (s *session) ensureBucket(ctx context.Context, want jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
 	bucket, err := s.js.KeyValue(ctx, want.Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		bucket, err = s.js.CreateKeyValue(ctx, want)
-		if errors.Is(err, jetstream.ErrBucketExists) {
-			bucket, err = s.js.KeyValue(ctx, want.Bucket)
-		}
+		bucket, err = s.makeBucket(ctx, want)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("making bucket %s: %w; if that is not permitted, run: nats kv add %s --replicas=%d%s", want.Bucket, cause(ctx, err), want.Bucket, want.Replicas, lifetimes(want))
+		return nil, fmt.Errorf("looking for bucket %s: %w", want.Bucket, cause(ctx, err))
 	}
 	status, err := bucket.Status(ctx)
 	if err != nil {
@@ -148,6 +145,19 @@ func (s *session) ensureBucket(ctx context.Context, want jetstream.KeyValueConfi
 	if status.TTL() != want.TTL || (status.LimitMarkerTTL() > 0) != (want.LimitMarkerTTL > 0) {
 		return nil, fmt.Errorf("bucket %s has a TTL of %v and one of markers of %v, not %v and %v; run: nats kv rm %s; nats kv add %s --replicas=%d%s",
 			want.Bucket, status.TTL(), status.LimitMarkerTTL(), want.TTL, want.LimitMarkerTTL, want.Bucket, want.Bucket, want.Replicas, lifetimes(want))
+	}
+	return bucket, nil
+}
+
+// makeBucket makes a bucket. Another sidecar may be faster.
+func (s *session) makeBucket(ctx context.Context, want jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	bucket, err := s.js.CreateKeyValue(ctx, want)
+	if errors.Is(err, jetstream.ErrBucketExists) {
+		return s.js.KeyValue(ctx, want.Bucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("it is not there, and making it: %w; if that is not permitted, run: nats kv add %s --replicas=%d%s",
+			cause(ctx, err), want.Bucket, want.Replicas, lifetimes(want))
 	}
 	return bucket, nil
 }

@@ -6,4 +6,8 @@ func (q *Queue) Kill() {
 	_ = q.Close()
 }
 
-var CheckVersion = checkVersion
+var (
+	CheckVersion = checkVersion
+	Share        = share
+	PartitionOf  = partitionOf
+)

@@ -325,6 +325,9 @@ func (x *index) again(id string, change func(*state)) {
 	if change != nil {
 		change(&e.state)
 	}
+	if l := o.lanes[e.Lane]; e.Lane != "" {
+		e = l.queue[0]
+	}
 	x.schedule(o, e)
 	x.rotate(o)
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,19 +122,37 @@ func (l *leases) renew() error {
 	if _, err := l.s.owners.PutString(ctx, memberPrefix+l.s.q.instance, ""); err != nil {
 		return fmt.Errorf("renewing leases: %w", err)
 	}
+	type renewed struct {
+		began    time.Time
+		revision uint64
+		err      error
+	}
+	results := make([]renewed, partitions)
+	each(maps.Keys(l.own), func(p int) {
+		r := &results[p]
+		r.began = time.Now()
+		r.revision, r.err = l.s.owners.Update(ctx, leaseKey(p), []byte(l.s.q.instance), l.own[p].revision)
+	})
 	for p, lease := range l.own {
-		began := time.Now()
-		revision, err := l.s.owners.Update(ctx, leaseKey(p), []byte(l.s.q.instance), lease.revision)
-		switch {
-		case err == nil:
-			lease.revision = revision
-			l.hold(p, began)
-		case errors.Is(err, jetstream.ErrKeyExists), time.Now().After(lease.until):
+		switch r := results[p]; {
+		case r.err == nil:
+			lease.revision = r.revision
+			l.hold(p, r.began)
+		case errors.Is(r.err, jetstream.ErrKeyExists), time.Now().After(lease.until):
 			// Somebody else has it, or may have it by now.
 			l.drop(p, ctx, false)
 		}
 	}
 	return nil
+}
+
+// each calls f for all partitions at once.
+func each(partitions iter.Seq[int], f func(p int)) {
+	var work sync.WaitGroup
+	for p := range partitions {
+		work.Go(func() { f(p) })
+	}
+	work.Wait()
 }
 
 // hold says that a lease was written at a time.
@@ -143,13 +164,14 @@ func (l *leases) hold(p int, at time.Time) {
 
 // balance takes what falls to this sidecar, and gives back what falls to another.
 func (l *leases) balance() {
-	members := l.members()
+	owners := share(l.members())
+	var free []int
 	for p := range partitions {
-		mine := ownerOf(p, members) == l.s.q.instance
+		mine := owners[p] == l.s.q.instance
 		lease := l.own[p]
 		switch {
 		case mine && lease == nil:
-			l.take(p)
+			free = append(free, p)
 		case mine && lease.leaves:
 			lease.leaves = false
 			l.s.q.index.stay(p)
@@ -160,6 +182,7 @@ func (l *leases) balance() {
 			}
 		}
 	}
+	l.take(free)
 }
 
 // members returns the sidecars that are there, this one among them.
@@ -176,35 +199,49 @@ func (l *leases) members() []string {
 	return members
 }
 
-// take takes a partition that nobody has.
-func (l *leases) take(p int) {
+// take takes those of the partitions that nobody has.
+func (l *leases) take(free []int) {
+	ctx, cancel := context.WithTimeout(l.s.ctx, l.s.q.lease/2)
+	defer cancel()
+	began := time.Now()
+	revisions := make([]uint64, partitions)
+	each(slices.Values(free), func(p int) { revisions[p] = l.claim(ctx, p) })
+	for _, p := range free {
+		if revisions[p] == 0 {
+			continue // at the next tick again
+		}
+		loading, end := context.WithCancel(l.s.ctx)
+		lease := &lease{revision: revisions[p], end: end}
+		l.own[p] = lease
+		l.s.q.index.own(p)
+		l.hold(p, began)
+		lease.loads.Go(func() {
+			if err := l.s.follow(loading, p); err != nil && loading.Err() == nil {
+				l.s.cancel(err)
+			}
+		})
+	}
+}
+
+// claim writes a lease, and returns its revision, 0 if somebody else has it.
+func (l *leases) claim(ctx context.Context, p int) uint64 {
 	q := l.s.q
 	l.mu.Lock()
 	c, known := l.known[leaseKey(p)]
 	l.mu.Unlock()
 	ours := known && c.value == q.instance
 	if known && !ours && time.Since(c.seen) < q.lease {
-		return
+		return 0
 	}
-	ctx, cancel := context.WithTimeout(l.s.ctx, q.lease/2)
-	defer cancel()
-	began := time.Now()
 	revision, err := l.s.owners.Create(ctx, leaseKey(p), []byte(q.instance))
 	if err != nil && ours {
+		// Of a session before this one.
 		revision, err = l.s.owners.Update(ctx, leaseKey(p), []byte(q.instance), c.revision)
 	}
 	if err != nil {
-		return // at the next tick again
+		return 0
 	}
-	loading, end := context.WithCancel(l.s.ctx)
-	l.own[p] = &lease{revision: revision, end: end}
-	q.index.own(p)
-	l.hold(p, began)
-	l.own[p].loads.Go(func() {
-		if err := l.s.follow(loading, p); err != nil && loading.Err() == nil {
-			l.s.cancel(err)
-		}
-	})
+	return revision
 }
 
 // drop forgets a partition, and gives the lease back if it is ours to give.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
-	"strings"
 )
 
 // names are the subjects of a stream and the keys of its buckets.
@@ -67,18 +66,25 @@ func partitionOf(app string, portal int64) int {
 	return int(mix(h.Sum64()) % partitions)
 }
 
-// ownerOf says which of the members is to own a partition: a member that comes or
-// goes moves no more partitions than it has to.
-func ownerOf(p int, members []string) string {
-	best, weight := "", uint64(0)
-	for _, member := range members {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(member + strings.Repeat("\x00", 1) + strconv.Itoa(p)))
-		if w := mix(h.Sum64()); best == "" || w > weight || w == weight && member > best {
-			best, weight = member, w
+// share says which of the members is to own each partition. None has more than its
+// share, and whatever order they are in they come to the same.
+func share(members []string) (owners [partitions]string) {
+	most := (partitions + len(members) - 1) / len(members)
+	has := make(map[string]int, len(members))
+	for p := range partitions {
+		best, weight := "", uint64(0)
+		for _, member := range members {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(member + "\x00" + strconv.Itoa(p)))
+			w := mix(h.Sum64())
+			if has[member] < most && (best == "" || w > weight || w == weight && member > best) {
+				best, weight = member, w
+			}
 		}
+		owners[p] = best
+		has[best]++
 	}
-	return best
+	return owners
 }
 
 // mix spreads what FNV leaves alike for texts that are nearly the same.

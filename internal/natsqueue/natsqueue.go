@@ -16,6 +16,9 @@
 // sidecars, who holds a lease on it in a second bucket, knows its messages by their
 // headers, and hands them out: so lanes and the limit per portal hold among all. A
 // lease is renewed as long as the sidecar runs, and ends by itself when it is gone.
+// Consumers with acknowledgements, which JetStream has too, know no lanes; and what a
+// portal has to be tried later would be pending with them and, beyond
+// max_ack_pending, keep all others waiting.
 package natsqueue
 
 import (

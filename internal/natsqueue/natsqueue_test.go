@@ -16,7 +16,7 @@ var shared natstest.Shared
 
 // lease is short, so that what was killed is soon another's, and long enough for a
 // busy machine.
-const lease = time.Second
+const lease = 2 * time.Second
 
 func settings(t testing.TB, s *natstest.Server) natsqueue.Config {
 	name := "S" + rand.Text()[:8]

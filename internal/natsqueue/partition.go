@@ -181,11 +181,8 @@ func (s *session) consume(ctx context.Context, filter string, from uint64) (jets
 	return consumer, nil
 }
 
-// forget removes a consumer, whatever became of the context it was made with.
+// forget has the server remove a consumer, and does not wait for it: it would go by
+// itself a minute later.
 func (s *session) forget(consumer jetstream.Consumer) {
-	if s.conn.IsConnected() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Second)
-		defer cancel()
-		_ = s.js.DeleteConsumer(ctx, s.q.names.stream, consumer.CachedInfo().Name)
-	}
+	_ = s.conn.Publish(fmt.Sprintf("$JS.API.CONSUMER.DELETE.%s.%s", s.q.names.stream, consumer.CachedInfo().Name), nil)
 }

@@ -15,7 +15,7 @@ import (
 
 const (
 	dialTimeout  = 2 * time.Second
-	setupTimeout = 20 * time.Second
+	setupTimeout = 6 * time.Second // a cluster may be choosing a leader, and answers nothing
 	maxPause     = time.Second
 )
 
