@@ -19,6 +19,9 @@ var ErrDisconnected = errors.New("user was disconnected")
 type Import struct {
 	User  string
 	HubID int64
+	// HubUserID is the HubSpot user whose grant it is, for a user-level app;
+	// otherwise zero.
+	HubUserID int64
 	// Scopes are the granted ones, Asked those of the app's settings.
 	Scopes, Asked []string
 	RefreshToken  secret.Text
@@ -65,6 +68,9 @@ func (i Import) goesOver(old Record) (bool, error) {
 	}
 	if i.HubID != 0 && old.HubID != 0 && old.HubID != i.HubID {
 		return false, fmt.Errorf("%w: %d", ErrPortalChange, old.HubID)
+	}
+	if i.HubUserID != 0 && otherPerson(old, i.HubUserID) {
+		return false, ErrPersonChange
 	}
 	return true, nil
 }
@@ -118,6 +124,7 @@ func (m *Manager) imported(old Record, i Import) Record {
 		Key:           m.key(i.User),
 		Status:        StatusActive,
 		HubID:         i.HubID,
+		HubUserID:     i.HubUserID,
 		Scopes:        i.Scopes,
 		MissingScopes: missing(i.Asked, i.Scopes),
 		Generation:    rand.Text(),

@@ -192,6 +192,13 @@ func (i *Importer) describe(ctx context.Context, r importfile.Record, wanted *co
 		return refused, nil
 	}
 	wanted.HubID, wanted.Scopes = told.HubID, told.Scopes
+	if i.App.Settings.UserLevel {
+		if told.UserID == 0 {
+			refused := refuse(importfile.FieldRefreshToken, "HubSpot does not say which person it is of, to whom a connection of a user-level app is pinned")
+			return &refused, nil
+		}
+		wanted.HubUserID = told.UserID
+	}
 	if r.AccessToken.IsZero() || !r.ExpiresAt.IsZero() && r.ExpiresAt.Sub(i.now()) < expiring {
 		return nil, nil
 	}
