@@ -7,11 +7,13 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
@@ -100,12 +102,51 @@ func one(ctx context.Context, r *http.Request, s *sidecar.Sidecar, app *hubapp.A
 		view.Offer(reconnect(ctx, s, app))
 		return http.StatusOK, view, nil
 	case http.MethodDelete:
-		if err := app.Manager.Disconnect(ctx, user); err != nil {
-			return 0, nil, managerError(err)
-		}
-		return http.StatusNoContent, nil, nil
+		return disconnect(ctx, r, s, app, user)
 	}
 	return 0, nil, failure(http.StatusMethodNotAllowed, "method %s is not allowed here; use GET or DELETE", r.Method)
+}
+
+// disconnectTimeout leaves time to answer what was done until then.
+const disconnectTimeout = answerTimeout - 5*time.Second
+
+func disconnect(ctx context.Context, r *http.Request, s *sidecar.Sidecar, app *hubapp.App, user string) (int, any, error) {
+	var options connection.DisconnectOptions
+	if text := r.URL.Query().Get("uninstall"); text != "" {
+		var err error
+		if options.Uninstall, err = strconv.ParseBool(text); err != nil {
+			return 0, nil, failure(http.StatusBadRequest, "uninstall: give true or false")
+		}
+	}
+	entry := audit.Entry{Kind: audit.KindAdminDisconnect, App: app.Name, Method: http.MethodDelete, User: user, Tagger: app.Manager}
+	record := func(status int) {
+		entry.Status = status
+		if log := s.Audit(); log != nil {
+			log.Record(entry)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, disconnectTimeout)
+	defer cancel()
+	done, err := app.Manager.Disconnect(ctx, user, options)
+	if err != nil {
+		entry.Error = "not_done"
+		if errors.Is(err, connection.ErrNotConnected) {
+			entry.Error = "not_connected"
+		}
+		err = managerError(err)
+		record(statusOf(err))
+		return 0, nil, err
+	}
+	receipt := callerapi.NewReceipt(done)
+	entry.Portal = receipt.HubID
+	record(receipt.StatusCode())
+	return receipt.StatusCode(), receipt, nil
+}
+
+// statusOf is the status with which an error of managerError is answered.
+func statusOf(err error) int {
+	api, _ := errors.AsType[caddy.APIError](err)
+	return api.HTTPStatus
 }
 
 func refresh(ctx context.Context, r *http.Request, app *hubapp.App, user string) (int, any, error) {

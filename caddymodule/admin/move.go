@@ -47,7 +47,7 @@ func move(ctx context.Context, r *http.Request) (int, any, error) {
 		return 0, nil, moveError(err)
 	}
 	for _, user := range pass.Disconnected {
-		if err := app.Manager.Disconnect(ctx, user); err != nil && !errors.Is(err, connection.ErrNotConnected) {
+		if _, err := app.Manager.Disconnect(ctx, user, connection.DisconnectOptions{}); err != nil && !errors.Is(err, connection.ErrNotConnected) {
 			return 0, nil, managerError(err)
 		}
 	}

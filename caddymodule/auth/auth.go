@@ -138,7 +138,7 @@ func (a *Auth) Provision(ctx caddy.Context) error {
 
 // newEndpoints makes the endpoints for a generation of the Sidecar's settings.
 func (a *Auth) newEndpoints(config install.Config, log *audit.Log, g *sidecar.Generation) (*endpoints, error) {
-	config.Desk, config.Apps = g.Desk(), g.Apps()
+	config.Desk, config.Apps, config.Audit = g.Desk(), g.Apps(), log
 	installer, err := install.New(config)
 	if err != nil {
 		return nil, err

@@ -58,24 +58,6 @@ whether the connection store can be reached, as JSON.`,
 	return cmd
 }
 
-func disconnectCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "disconnect <app> <user>",
-		Short: "Ends a connection: revokes the grant and destroys the stored tokens",
-		Long: `
-Ends the connection of a user: revokes the grant at HubSpot and destroys every
-stored version of its tokens. It cannot be undone; the user can install the
-app again. A user that begins with a dash comes behind all flags and --.`,
-		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return askAdmin(cmd, http.MethodDelete, adminapi.ConnectionPath(args[0], args[1]))
-		},
-	}
-	adminFlags(cmd)
-	takesUser(cmd)
-	return cmd
-}
-
 // callAdmin makes a call of the admin API, with a body of JSON or none, and
 // returns the answer's.
 func callAdmin(cmd *cobra.Command, method, uri string, body []byte) ([]byte, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/adminapi"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
@@ -62,14 +63,22 @@ func TestCommands(t *testing.T) {
 	if out := run("connections", "hbdev", "globex/emea"); !strings.Contains(out, `"userForeignIdentifier": "globex/emea"`) {
 		t.Errorf("connection: %s", out)
 	}
-	if out := run("disconnect", "hbdev", "globex/emea"); out != "" {
-		t.Errorf("disconnect prints %s", out)
+	var receipt callerapi.Receipt
+	if err := json.Unmarshal([]byte(run("disconnect", "hbdev", "globex/emea", "--uninstall")), &receipt); err != nil ||
+		receipt.Revoked != connection.OutcomeShared || receipt.Uninstalled != connection.OutcomeShared || !receipt.Destroyed {
+		t.Errorf("disconnect prints %+v, %v", receipt, err)
 	}
 	if got := h.Admin(http.MethodGet, adminapi.ConnectionPath("hbdev", "globex/emea")); got.StatusCode != http.StatusNotFound {
 		t.Errorf("the disconnected one: %s: %s", got.Status, got.Text)
 	}
-	if _, err := runCommand(t, "disconnect", "hbdev", "nobody", address); err == nil || !strings.Contains(err.Error(), "user is not connected") {
+	if _, err := runCommand(t, "disconnect", "hbdev", "nobody", address); err == nil || !strings.Contains(err.Error(), "user is not connected") || exitCode(err) != "" {
 		t.Errorf("disconnecting nobody: %v", err)
+	}
+	if _, err := runCommand(t, "disconnect", "hbdev", "acme", "--address=127.0.0.1:1"); exitCode(err) != "2" {
+		t.Errorf("disconnecting without a sidecar: %v", err)
+	}
+	if _, err := runCommand(t, "disconnect", "hbdev", address); exitCode(err) != "2" {
+		t.Errorf("disconnecting without a user: %v", err)
 	}
 	if _, err := runCommand(t, "connections", address); err == nil {
 		t.Error("connections without an app were accepted")
@@ -82,7 +91,7 @@ func TestUsersThatLookLikeFlags(t *testing.T) {
 	h := caddytest.Start(t, caddytest.Caddyfile("", caddytest.AuthAndProxy), caddytest.WithAdmin())
 	address := "--address=unix/" + h.AdminSocket()
 	for _, user := range []string{"-x", "--help", "-h", "--", "-c5", "--limit=1"} {
-		h.ConnectAs(user, caddytest.AccessToken)
+		h.Connect(user, sandbox.DemoHubID)
 		commands := []string{"disconnect", "connections"}
 		switch user {
 		case "-c5", "--limit=1":
@@ -99,7 +108,7 @@ func TestUsersThatLookLikeFlags(t *testing.T) {
 		if out, err := runCommand(t, "connections", address, "hbdev", "--", user); err != nil || !strings.Contains(out, `"userForeignIdentifier": "`+user+`"`) {
 			t.Errorf("connections hbdev -- %s: %v, %s", user, err, out)
 		}
-		if out, err := runCommand(t, "disconnect", address, "hbdev", "--", user); err != nil || out != "" {
+		if out, err := runCommand(t, "disconnect", address, "hbdev", "--", user); err != nil || !strings.Contains(out, `"destroyed": true`) {
 			t.Errorf("disconnect hbdev -- %s: %v, %s", user, err, out)
 		}
 	}

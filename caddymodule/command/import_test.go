@@ -164,7 +164,7 @@ func TestImportAdminAPI(t *testing.T) {
 		}
 	}
 	// Disconnected: no record of old brings the user back.
-	if err := h.App("hbdev").Manager.Disconnect(t.Context(), "acme"); err != nil {
+	if _, err := h.App("hbdev").Manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.App("hbdev").Manager.Get(t.Context(), "acme"); err == nil || !strings.Contains(err.Error(), connection.ErrNotConnected.Error()) {

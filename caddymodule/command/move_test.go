@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
@@ -37,7 +38,7 @@ func TestMoveFromCaddyToVault(t *testing.T) {
 		h.ConnectAs(fmt.Sprint("user-", n), access)
 	}
 	h.ConnectAs("gone", access)
-	if err := h.App("hbdev").Manager.Disconnect(t.Context(), "gone"); err != nil {
+	if _, err := h.App("hbdev").Manager.Disconnect(t.Context(), "gone", connection.DisconnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.Freeze(freeze.Selector{User: "frozen"})

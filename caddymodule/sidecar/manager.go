@@ -110,6 +110,7 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, car *
 		Owner:        owner,
 		Observer:     newestObserver{&p.observers, p.portalUsers},
 	})
+	p.manager.Follow()
 	uncount, end := m.CountConnections(c.App, p.manager), m.BeginApp(c.App)
 	p.uncount = func() { uncount(); end() }
 	return p, nil

@@ -96,6 +96,8 @@ var eventInfos = map[connection.EventKind]eventInfo{
 	connection.EventReauthRequired:         {slog.LevelWarn, "connection lost: the user has to install the app again", "hubspot_reauth_required"},
 	connection.EventHealed:                 {slog.LevelInfo, "connection healed: it has a grant again", "hubspot_healed"},
 	connection.EventDisconnected:           {slog.LevelInfo, "user disconnected", "hubspot_disconnected"},
+	connection.EventDisconnectPending:      {slog.LevelWarn, "user disconnected here, and not yet at HubSpot; it will be tried again", ""},
+	connection.EventDisconnectFinished:     {slog.LevelInfo, "nothing is left of the disconnected user's connection", ""},
 	connection.EventPortalShared:           {slog.LevelWarn, "two users of the app are connected to the same portal", ""},
 	connection.EventClaimTaken:             {slog.LevelWarn, "took over a refresh that another process did not finish", ""},
 	connection.EventDoubleRefresh:          {slog.LevelWarn, "two processes refreshed the same connection at once", ""},

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/caddytest"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 )
 
@@ -22,7 +23,7 @@ func TestConnectionEventsAreLogged(t *testing.T) {
 	if _, err := hub.Manager.ForceRefresh(t.Context(), "acme"); err != nil {
 		t.Fatal(err)
 	}
-	if err := hub.Manager.Disconnect(t.Context(), "acme"); err != nil {
+	if _, err := hub.Manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for message, event := range map[string]string{
@@ -153,7 +154,7 @@ func TestCaddyEvents(t *testing.T) {
 		t.Fatal("the grant is not dead")
 	}
 	h.Connect("acme", sandbox.DemoHubID)
-	if err := manager.Disconnect(t.Context(), "acme"); err != nil {
+	if _, err := manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.WaitFor("the events", func() bool { return len(sunk("hubspot_connected")) == 2 && len(sunk("hubspot_disconnected")) == 1 })

@@ -54,6 +54,7 @@ func appStatus(a *hubapp.App) adminapi.AppStatus {
 		}
 		status.Rotation.Secrets[use.Setting] = adminapi.SecretUse{LastNeeded: use.LastNeeded(), For: use.Uses}
 	}
+	status.Disconnecting, status.MoreDisconnecting = a.Manager.Disconnecting()
 	for reason, since := range a.Manager.Alarms() {
 		if status.Alarms == nil {
 			status.Alarms = make(map[string]adminapi.AlarmSince)

@@ -10,7 +10,8 @@ import (
 func TestEveryEventHasWords(t *testing.T) {
 	for _, kind := range []connection.EventKind{
 		connection.EventConnected, connection.EventRefreshed, connection.EventRefreshFailed,
-		connection.EventConnectionAlarm, connection.EventConnectionAlarmCleared, connection.EventReauthRequired, connection.EventDisconnected, connection.EventPortalShared,
+		connection.EventConnectionAlarm, connection.EventConnectionAlarmCleared, connection.EventReauthRequired, connection.EventDisconnected,
+		connection.EventDisconnectPending, connection.EventDisconnectFinished, connection.EventPortalShared,
 		connection.EventClaimTaken, connection.EventDoubleRefresh, connection.EventWritePending,
 		connection.EventWriteRecovered, connection.EventFallbackUsed, connection.EventFallbackFailed,
 		connection.EventAppAlarm, connection.EventAppAlarmCleared, connection.EventHealed,

@@ -114,6 +114,11 @@ type AppStatus struct {
 	RedirectURI string `json:"redirectUri"`
 	// PendingWrites are connections whose newest tokens are in memory only.
 	PendingWrites int `json:"pendingWrites"`
+	// Disconnecting are users who were disconnected here and not yet at
+	// HubSpot, as the store said some seconds ago; MoreDisconnecting says that
+	// there are others beside them, too many to be counted.
+	Disconnecting     int  `json:"disconnecting"`
+	MoreDisconnecting bool `json:"moreDisconnecting,omitempty"`
 	// RefreshBudget is what this process may ask of HubSpot's token endpoint.
 	RefreshBudget RefreshBudget `json:"refreshBudget"`
 	// Rotation is nil unless the app has two client secrets.

@@ -24,6 +24,10 @@ const (
 	KindList       Kind = "list"
 	KindShow       Kind = "show"
 	KindDisconnect Kind = "disconnect"
+	// KindAdminDisconnect is the end of a connection by Caddy's admin API.
+	KindAdminDisconnect Kind = "admin_disconnect"
+	// KindInstall is an install that a browser has brought back, done or failed.
+	KindInstall Kind = "install"
 	// KindToken is a request for a user token.
 	KindToken Kind = "token"
 	// KindImport is an operator's import of a connection that was made

@@ -21,6 +21,7 @@ const (
 	paramLimit             = "limit"
 	paramAfter             = "after"
 	paramStatus            = "status"
+	paramUninstall         = "uninstall"
 )
 
 // admit finds the caller and the app. A caller who may not use an app is not
@@ -44,7 +45,7 @@ func (q *request) admit() (err error) {
 		return err
 	}
 	q.app = app
-	query, ok := install.SingleQuery(q.r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter, paramStatus)
+	query, ok := install.SingleQuery(q.r, paramUser, paramReturnTo, paramAllowPortalChange, paramLimit, paramAfter, paramStatus, paramUninstall)
 	if !ok {
 		return apierror.New(apierror.BadRequest, "The query is damaged or holds a parameter twice.")
 	}

@@ -57,14 +57,14 @@ func (a *API) Handle(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case err != nil:
 		q.refuse(w, err)
-	case content == nil:
-		protect(w.Header())
-		w.WriteHeader(http.StatusNoContent)
-		q.record(http.StatusNoContent, nil)
 	default:
+		status := http.StatusOK
+		if receipt, ok := content.(Receipt); ok {
+			status, q.hubID = receipt.StatusCode(), receipt.HubID
+		}
 		protect(w.Header())
-		install.WriteJSON(w, r, http.StatusOK, content)
-		q.record(http.StatusOK, nil)
+		install.WriteJSON(w, r, status, content)
+		q.record(status, nil)
 	}
 	return true
 }
@@ -88,9 +88,11 @@ type request struct {
 	user string
 	// tokenID is that of the user token that was made.
 	tokenID string
+	// hubID is the portal of a connection that was ended.
+	hubID int64
 }
 
-// answer does what a caller asks for. A nil content is an answer without one.
+// answer does what a caller asks for.
 func (q *request) answer(w http.ResponseWriter) (content any, err error) {
 	if methods := q.methods(); !slices.Contains(methods, q.r.Method) {
 		e := apierror.New(apierror.BadRequest, fmt.Sprintf("Use %s here.", strings.Join(methods, ", ")))

@@ -1,6 +1,7 @@
 package callerapi_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/callerapi"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/installtest"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sidecartest"
@@ -217,7 +219,9 @@ func TestAuthDelete(t *testing.T) {
 			t.Errorf("the connection of %q is that of %q", user, shown.User)
 		}
 		got := k.Do(http.MethodDelete, path, nil, "Authorization", "Bearer "+sidecartest.CallerKey)
-		if got.StatusCode != http.StatusNoContent || got.Text != "" {
+		var receipt callerapi.Receipt
+		if got.JSON(t, &receipt); got.StatusCode != http.StatusOK || receipt.User != user || receipt.HubID != sandbox.DemoHubID ||
+			receipt.Revoked != connection.OutcomeDone || receipt.Uninstalled != connection.OutcomeNotAsked || !receipt.Destroyed || receipt.At.IsZero() {
 			t.Errorf("%q: %s: %s", user, got.Status, got.Text)
 		}
 		if got := k.Get(path, ""); got.StatusCode != http.StatusNotFound {
@@ -241,11 +245,47 @@ func TestAuthDeleteWithoutHubSpot(t *testing.T) {
 	k.Connect("acme", sandbox.DemoHubID)
 	k.App("hbdev").Client.HTTP = &http.Client{Transport: http.NewFileTransport(http.Dir(t.TempDir()))}
 	got := k.Do(http.MethodDelete, "/hubspot/connections/hbdev/acme", nil, "Authorization", "Bearer "+sidecartest.CallerKey)
-	if got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, "not confirmed") {
+	var receipt callerapi.Receipt
+	if got.JSON(t, &receipt); got.StatusCode != http.StatusAccepted || receipt.Revoked != connection.OutcomePending || !receipt.Destroyed {
 		t.Errorf("%s: %s", got.Status, got.Text)
 	}
+	var shown callerapi.View
 	if got := k.Get("/hubspot/connections/hbdev/acme", ""); got.StatusCode != http.StatusOK {
-		t.Errorf("the connection is gone: %s", got.Status)
+		t.Errorf("the disconnect is not shown: %s", got.Status)
+	} else if got.JSON(t, &shown); shown.Status != connection.StatusDisconnecting || shown.Receipt == nil || *shown.Receipt != receipt {
+		t.Errorf("shown as %s; want disconnecting with the receipt", got.Text)
+	}
+	if _, err := k.App("hbdev").Manager.Token(t.Context(), "acme"); !errors.Is(err, connection.ErrNotConnected) {
+		t.Errorf("the user has a token: %v", err)
+	}
+}
+
+// TestUninstall: the app is removed from the account by the last connection on
+// it, and what is not true or false is no answer to the question.
+func TestUninstall(t *testing.T) {
+	t.Parallel()
+	k := installtest.New(t, installtest.Config{})
+	k.Connect("acme", sandbox.DemoHubID)
+	k.Connect("globex", sandbox.DemoHubID)
+	for user, want := range map[string]string{"acme?uninstall=1": "must be true or false", "nobody?uninstall=true": "not_connected"} {
+		if got := k.As(sidecartest.CallerKey, http.MethodDelete, "/hubspot/connections/hbdev/"+user); got.StatusCode/100 != 4 || !strings.Contains(got.Text, want) {
+			t.Errorf("%s: %s: %s", user, got.Status, got.Text)
+		}
+	}
+	for _, tc := range []struct {
+		user                 string
+		revoked, uninstalled connection.Outcome
+	}{{"acme", connection.OutcomeShared, connection.OutcomeShared}, {"globex", connection.OutcomeDone, connection.OutcomeDone}} {
+		var receipt callerapi.Receipt
+		got := k.As(sidecartest.CallerKey, http.MethodDelete, "/hubspot/connections/hbdev/"+tc.user+"?uninstall=true")
+		if got.JSON(t, &receipt); got.StatusCode != http.StatusOK || receipt.Revoked != tc.revoked || receipt.Uninstalled != tc.uninstalled {
+			t.Errorf("%s: %s: %s", tc.user, got.Status, got.Text)
+		}
+	}
+	var stats sandbox.Stats
+	k.Do(http.MethodGet, k.SandboxURL+"/_sandbox/stats", nil).JSON(t, &stats)
+	if n := stats.Endpoints["DELETE /appinstalls/{version}/external-install"]["204"]; n != 1 || stats.Grants[0].Status != "uninstalled" {
+		t.Errorf("uninstalled %d times, and the grant is %s; want once", n, stats.Grants[0].Status)
 	}
 }
 
@@ -265,10 +305,6 @@ func TestARefusedConnection(t *testing.T) {
 	k.Connect("acme", sandbox.DemoHubID)
 	app := k.App("hbdev")
 	app.Client.HTTP = &http.Client{Transport: tokenEndpoint(`{"status":"BAD_MOOD","message":"not today"}`)}
-	got := k.As(sidecartest.CallerKey, http.MethodDelete, path)
-	if got.StatusCode != http.StatusServiceUnavailable || !strings.Contains(got.Text, `refuses to revoke the grant, so the connection is still there. HubSpot says BAD_MOOD (\"not today\").`) {
-		t.Errorf("%s: %s", got.Status, got.Text)
-	}
 	var shown callerapi.View
 	if k.Get(path, "").JSON(t, &shown); shown.Alarm != "" || !shown.AlarmSince.IsZero() {
 		t.Errorf("an alarm without a refresh: %+v", shown)
@@ -276,7 +312,7 @@ func TestARefusedConnection(t *testing.T) {
 	if _, err := app.Manager.ForceRefresh(t.Context(), "acme"); err == nil {
 		t.Fatal("the refresh worked")
 	}
-	got = k.Get(path, "")
+	got := k.Get(path, "")
 	if got.JSON(t, &shown); shown.Alarm != "BAD_MOOD" || shown.AlarmSince.IsZero() {
 		t.Errorf("no alarm: %s", got.Text)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/internal/apierror"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/connection"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
-	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/install"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/installlink"
 )
@@ -25,9 +24,9 @@ const (
 	maxCursor        = 1024
 )
 
-// disconnectTimeout bounds the end of a connection: a call to HubSpot and a
-// few to the store.
-const disconnectTimeout = 30 * time.Second
+// disconnectTimeout bounds the end of a connection: what has not been done by
+// then is pending.
+const disconnectTimeout = 25 * time.Second
 
 const badCursor = "The parameter after is not a cursor of this endpoint: take it from paging.next.after."
 
@@ -167,7 +166,7 @@ func (q *request) connection() (any, error) {
 		return nil, err
 	}
 	if ends {
-		return nil, q.disconnect()
+		return q.disconnect()
 	}
 	return q.show()
 }
@@ -190,24 +189,25 @@ func (q *request) show() (any, error) {
 }
 
 // disconnect ends a connection. It goes on when the caller hangs up.
-func (q *request) disconnect() error {
+func (q *request) disconnect() (any, error) {
+	var options connection.DisconnectOptions
+	switch q.query.Get(paramUninstall) {
+	case "true":
+		options.Uninstall = true
+	case "", "false":
+	default:
+		return nil, apierror.New(apierror.BadRequest, "The parameter uninstall must be true or false.")
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.r.Context()), disconnectTimeout)
 	defer cancel()
-	err := q.config.Desk.LookUp(ctx, q.app, q.caller, q.user, func() error { return q.app.Manager.Disconnect(ctx, q.user) })
-	if err == nil {
-		q.note(ctx, "connection deleted")
-		return nil
+	var receipt connection.Receipt
+	err := q.config.Desk.LookUp(ctx, q.app, q.caller, q.user, func() (err error) {
+		receipt, err = q.app.Manager.Disconnect(ctx, q.user, options)
+		return err
+	})
+	if err != nil {
+		return nil, q.app.ConnectionError(q.user, err)
 	}
-	e := q.app.ConnectionError(q.user, err)
-	refusal, _ := errors.AsType[*hubspot.TokenError](err)
-	switch {
-	case errors.Is(err, connection.ErrNotConnected), errors.Is(err, connection.ErrUnavailable), errors.Is(err, connection.ErrDenied), errors.Is(err, connection.ErrCorrupt):
-	case errors.Is(err, connection.ErrAppMisconfigured):
-		e.Message = "HubSpot refuses the app's own credentials, so the grant could not be revoked and the connection is still there. An operator has to look at client_id and client_secret."
-	case hubspot.Classify(err) == hubspot.ClassConnection:
-		e.Message = "HubSpot refuses to revoke the grant, so the connection is still there. HubSpot says " + hubapp.Said(refusal) + "."
-	default:
-		e.Message = "HubSpot has not confirmed that the grant is revoked, so the connection is still there. Try again soon."
-	}
-	return e
+	q.note(ctx, "connection deleted", slog.String("revoked", string(receipt.Revoked)), slog.String("uninstalled", string(receipt.Uninstalled)))
+	return NewReceipt(receipt), nil
 }

@@ -60,7 +60,7 @@ func (q *request) record(status int, e *apierror.Error) {
 	if q.config.Audit == nil {
 		return
 	}
-	entry := audit.Entry{Kind: q.kind(), Method: audit.Method(q.r.Method), Status: status}
+	entry := audit.Entry{Kind: q.kind(), Method: audit.Method(q.r.Method), Status: status, Portal: q.hubID}
 	if q.caller != nil {
 		entry.Caller, entry.TokenID = q.caller.Name(), cmp.Or(q.tokenID, admission.TokenID(q.caller))
 	}

@@ -29,6 +29,8 @@ type View struct {
 	// Links has reconnect for a connection that needs it: an install link for
 	// what the user had granted.
 	Links map[string]string `json:"links,omitempty"`
+	// Receipt is what was done so far of a disconnect that is under way.
+	Receipt *Receipt `json:"receipt,omitempty"`
 }
 
 // NewView makes a View.
@@ -39,6 +41,10 @@ func NewView(s connection.Summary) View {
 		ConnectedAt: s.ConnectedAt, ExpiresAt: s.ExpiresAt,
 		Reason: s.Reason, ReasonAt: s.ReasonAt,
 		Alarm: s.Alarm, AlarmSince: s.AlarmSince,
+	}
+	if s.Receipt != nil {
+		receipt := NewReceipt(*s.Receipt)
+		view.Receipt = &receipt
 	}
 	if view.Scopes == nil {
 		view.Scopes = []string{} // [] rather than null

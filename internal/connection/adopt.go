@@ -29,6 +29,7 @@ func (m *Manager) adopt(e *entry, stored Versioned) *view {
 			}
 			m.planNext(e, fresh)
 			m.keepCopy(e, stored)
+			m.holdsAnew(stored)
 			return fresh
 		}
 	}

@@ -61,9 +61,7 @@ func expired(t *testing.T, users int, configs ...connection.Config) []*connectio
 		managers = append(managers, m)
 	}
 	for i := range users {
-		if _, err := managers[0].Connect(t.Context(), install(user(i), "r1", 1)); err != nil {
-			t.Fatal(err)
-		}
+		store.add(user(i), "r1", 1)
 	}
 	time.Sleep(time.Hour)
 	return managers

@@ -154,6 +154,15 @@ func (c *cache) sweep(keep string) {
 	}
 }
 
+// users has those of all entries.
+func (c *cache) users() []string {
+	var users []string
+	for user := range c.entries.Range {
+		users = append(users, user.(string))
+	}
+	return users
+}
+
 // all has every entry that has been read.
 func (c *cache) all() iter.Seq2[*entry, *view] {
 	return func(yield func(*entry, *view) bool) {

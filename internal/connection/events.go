@@ -40,6 +40,12 @@ const (
 	EventHealed EventKind = "healed"
 	// EventDisconnected: the connection was ended and its tokens destroyed.
 	EventDisconnected EventKind = "disconnected"
+	// EventDisconnectPending: a connection was ended here, and HubSpot has
+	// not ended its grant yet; Err says why. It will be tried again.
+	EventDisconnectPending EventKind = "disconnect_pending"
+	// EventDisconnectFinished: nothing is left of a connection; Reason says
+	// what was done at HubSpot.
+	EventDisconnectFinished EventKind = "disconnect_finished"
 	// EventPortalShared: another user of the app is connected to the same portal.
 	EventPortalShared EventKind = "portal_shared"
 	// EventClaimTaken: another process's claim had run out and was taken over.

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,16 +35,22 @@ type memStore struct {
 
 func newMemStore() *memStore {
 	return &memStore{
-		ledger:  ledger{sheets: make(map[string][]string)},
+		ledger:  ledger{sheets: make(map[string]sheet)},
 		records: make(map[connection.Key]connection.Versioned),
 		erased:  make(map[connection.Key]uint64),
 	}
 }
 
+// sheet is a text of a ledger.
+type sheet struct {
+	text    string
+	version uint64
+}
+
 // ledger is a [connection.Ledger] in memory. The zero value takes no sheets.
 type ledger struct {
 	sheetMu sync.Mutex
-	sheets  map[string][]string
+	sheets  map[string]sheet
 	// refuse, if set, is asked before each call of a sheet.
 	refuse func(op, name string) error
 }
@@ -60,11 +68,11 @@ func (l *ledger) LoadSheet(_ context.Context, app, name string) (string, uint64,
 	if err := l.asked("load", name); err != nil {
 		return "", 0, err
 	}
-	versions := l.sheets[app+"/"+name]
-	if len(versions) == 0 {
+	stored := l.sheets[app+"/"+name]
+	if stored.version == 0 {
 		return "", 0, connection.ErrNotFound
 	}
-	return versions[len(versions)-1], uint64(len(versions)), nil
+	return stored.text, stored.version, nil
 }
 
 func (l *ledger) SaveSheet(_ context.Context, app, name, text string, based uint64) (uint64, error) {
@@ -76,10 +84,10 @@ func (l *ledger) SaveSheet(_ context.Context, app, name, text string, based uint
 	if l.sheets == nil {
 		return 0, connection.ErrUnavailable
 	}
-	if uint64(len(l.sheets[app+"/"+name])) != based {
+	if l.sheets[app+"/"+name].version != based {
 		return 0, connection.ErrConflict
 	}
-	l.sheets[app+"/"+name] = append(l.sheets[app+"/"+name], text)
+	l.sheets[app+"/"+name] = sheet{text, based + 1}
 	return based + 1, nil
 }
 
@@ -144,8 +152,25 @@ func (s *memStore) Erase(_ context.Context, key connection.Key, keep uint64) err
 	return nil
 }
 
-func (s *memStore) List(context.Context, string, string, int) (connection.Page, error) {
-	return connection.Page{}, nil
+func (s *memStore) List(_ context.Context, app, cursor string, limit int) (connection.Page, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.check("list"); err != nil {
+		return connection.Page{}, err
+	}
+	var page connection.Page
+	keys := slices.SortedFunc(maps.Keys(s.records), func(a, b connection.Key) int { return strings.Compare(a.User, b.User) })
+	for _, key := range keys {
+		if key.App != app || key.User <= cursor {
+			continue
+		}
+		if len(page.Records) == limit {
+			page.Next = page.Records[limit-1].User
+			break
+		}
+		page.Records = append(page.Records, s.records[key])
+	}
+	return page, nil
 }
 
 func (s *memStore) ID(_ context.Context, key connection.Key) (string, error) {
@@ -168,6 +193,18 @@ func (s *memStore) set(change func(*connection.Record), user string) {
 	v.WriteID = fmt.Sprint("by test ", v.Version)
 	change(&v.Record)
 	s.records[key] = v
+}
+
+// add puts a connection into the store as an earlier version of this program
+// would have: the ledger does not know it.
+func (s *memStore) add(user, refresh string, hubID int64) {
+	s.set(func(r *connection.Record) {
+		*r = connection.Record{
+			Key: connection.Key{App: app, User: user}, Status: connection.StatusActive, HubID: hubID,
+			Generation: "of " + user, AccessToken: secret.New("first-" + refresh), RefreshToken: secret.New(refresh),
+			IssuedAt: time.Now(), ExpiresAt: time.Now().Add(30 * time.Minute), ConnectedAt: time.Now(), WriteID: user,
+		}
+	}, user)
 }
 
 // configure changes what the store does while it may be in use.
@@ -211,7 +248,13 @@ type provider struct {
 	valid     map[string]bool
 	refreshes int
 	revoked   []string
-	err       error
+	// uninstalled are access tokens with which the app was removed, and
+	// uninstallErr is what that meets. beforeRevoke, if set, is asked, with the
+	// lock, before a token is revoked.
+	uninstalled  []string
+	uninstallErr error
+	beforeRevoke func(token string) error
+	err          error
 	// answers, if set, is asked before a refresh token is used; its grant, if
 	// it has an access token, or its error is the answer.
 	answers  func(token string) (hubspot.Grant, error)
@@ -288,9 +331,36 @@ func (p *provider) Revoke(_ context.Context, token secret.Text) error {
 	if p.err != nil {
 		return p.err
 	}
+	if p.beforeRevoke != nil {
+		if err := p.beforeRevoke(token.Reveal()); err != nil {
+			return err
+		}
+	}
 	p.revoked = append(p.revoked, token.Reveal())
 	delete(p.valid, token.Reveal())
 	return nil
+}
+
+func (p *provider) Uninstall(_ context.Context, access secret.Text) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	if p.uninstallErr != nil {
+		return p.uninstallErr
+	}
+	p.uninstalled = append(p.uninstalled, access.Reveal())
+	clear(p.valid)
+	return nil
+}
+
+// ended are the refresh tokens that were revoked and the access tokens with
+// which the app was uninstalled.
+func (p *provider) ended() (revoked, uninstalled []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.revoked), slices.Clone(p.uninstalled)
 }
 
 func (p *provider) set(change func()) {

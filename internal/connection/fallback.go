@@ -33,7 +33,7 @@ func (m *Manager) keepCopy(e *entry, v Versioned) {
 	defer e.copyMu.Unlock()
 	var err error
 	switch {
-	case v.Status == StatusDisconnected:
+	case v.Status == StatusDisconnected, v.Status == StatusDisconnecting:
 		err = m.config.Fallback.Forget(v.Key)
 	case v.Version == e.copied.Version && v.AccessToken.Equal(e.copied.AccessToken) && time.Since(e.copiedAt) < keptFor:
 		return

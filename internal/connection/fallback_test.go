@@ -98,7 +98,7 @@ func TestCopyIsNotUsedWhileTheStoreAnswers(t *testing.T) {
 		store, kept := newMemStore(), newCopies()
 		b := withCopies(t, store, newProvider("r1"), kept)
 		b.connect(t, "acme", "r1", 1)
-		if err := b.Disconnect(t.Context(), "acme"); err != nil {
+		if _, err := b.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if len(kept.kept) != 0 {

@@ -53,7 +53,7 @@ func (m *Manager) CanImport(ctx context.Context, i Import) (bool, error) {
 // what another grant for its user is for.
 func (i Import) goesOver(old Record) (bool, error) {
 	switch old.Status {
-	case StatusDisconnected:
+	case StatusDisconnected, StatusDisconnecting:
 		if !i.Overwrite {
 			return false, ErrDisconnected
 		}
@@ -86,8 +86,11 @@ func (i Import) isOf(old Record) bool {
 // Import stores a connection that was made elsewhere. It reports false if there
 // is one already, which stays as it is. Errors wrap ErrDisconnected,
 // ErrPortalChange, ErrUnavailable, ErrDenied or ErrCorrupt; after any of them
-// nothing has changed.
+// nothing has changed. As with an install, the ledger knows first who stands on
+// the grant; [ErrGrantEnded] is an error of it too.
 func (m *Manager) Import(ctx context.Context, i Import) (bool, error) {
+	var held *standing
+	generation := rand.Text()
 	for {
 		stored, err := m.config.Store.Load(ctx, m.key(i.User))
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -96,7 +99,14 @@ func (m *Manager) Import(ctx context.Context, i Import) (bool, error) {
 		if goes, err := i.goesOver(stored.Record); !goes {
 			return false, err
 		}
-		saved, err := m.put(ctx, m.imported(stored.Record, i), stored.Version)
+		next := m.imported(stored.Record, i)
+		next.Generation = generation
+		if held == nil {
+			if held, err = m.standOn(ctx, next); err != nil {
+				return false, err
+			}
+		}
+		saved, err := m.put(ctx, m.stood(ctx, next, stored.Record, held), stored.Version)
 		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
 			continue
 		}
@@ -108,6 +118,9 @@ func (m *Manager) Import(ctx context.Context, i Import) (bool, error) {
 		if e := m.cache.get(i.User); e != nil {
 			e.drop()
 			m.adopt(e, saved)
+		}
+		if stored.Version > 0 {
+			m.replaced(stored.Record)
 		}
 		m.emitFor(saved.Record, Event{Kind: EventConnected, Reason: ReasonImported})
 		return true, nil
@@ -127,7 +140,6 @@ func (m *Manager) imported(old Record, i Import) Record {
 		HubUserID:     i.HubUserID,
 		Scopes:        i.Scopes,
 		MissingScopes: missing(i.Asked, i.Scopes),
-		Generation:    rand.Text(),
 		Rotates:       old.Rotates,
 		Static:        i.Static,
 		AccessToken:   i.AccessToken,

@@ -62,10 +62,14 @@ func (m *Manager) StateUsed(ctx context.Context, user, nonce string) (bool, erro
 }
 
 // Connect stores the grant of an install, new or again, and uses up its
-// state by the same write. Errors wrap ErrStateUsed, ErrPortalChange,
-// ErrPersonChange, ErrUnavailable, ErrDenied or ErrCorrupt; after any of them nothing has
+// state by the same write. Before that it has the ledger know who stands on
+// the grant, so that no other connection's end revokes it. Errors wrap
+// ErrStateUsed, ErrPortalChange, ErrPersonChange, ErrGrantEnded,
+// ErrUnavailable, ErrDenied or ErrCorrupt; after any of them nothing has
 // changed.
 func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error) {
+	var held *standing
+	generation := rand.Text()
 	for {
 		stored, err := m.config.Store.Load(ctx, m.key(install.User))
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -75,7 +79,13 @@ func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error)
 		if err != nil {
 			return Summary{}, err
 		}
-		saved, err := m.put(ctx, next, stored.Version)
+		next.Generation = generation
+		if held == nil {
+			if held, err = m.standOn(ctx, next); err != nil {
+				return Summary{}, err
+			}
+		}
+		saved, err := m.put(ctx, m.stood(ctx, next, stored.Record, held), stored.Version)
 		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
 			continue
 		}
@@ -85,6 +95,80 @@ func (m *Manager) Connect(ctx context.Context, install Install) (Summary, error)
 		m.connected(ctx, stored, saved)
 		return saved.summary(), nil
 	}
+}
+
+// standing is what a connection that is about to be stored stands on.
+type standing struct {
+	// marks are those of its grant and of its portal.
+	marks []string
+	// fresh has the tokens that HubSpot gave when it was asked whether the
+	// grant is still there; nil if there was no doubt.
+	fresh *Record
+}
+
+// standOn makes a connection that is about to be stored a holder of its grant
+// and of its portal. Where the grant was just being revoked, or the app
+// uninstalled, HubSpot is asked if it is still there.
+func (m *Manager) standOn(ctx context.Context, next Record) (*standing, error) {
+	marks, err := m.marksOf(ctx, next)
+	if err != nil {
+		return nil, fmt.Errorf("writing down who holds the grant: %w", err)
+	}
+	doubtful := false
+	for _, mark := range marks {
+		doubt, err := m.hold(ctx, mark, next)
+		if err != nil {
+			return nil, fmt.Errorf("writing down who holds the grant: %w", err)
+		}
+		doubtful = doubtful || doubt
+	}
+	held := &standing{marks: marks}
+	if !doubtful || next.RefreshToken.IsZero() {
+		return held, nil
+	}
+	begun := time.Now()
+	grant, err := m.config.Provider.Refresh(ctx, next.RefreshToken)
+	switch {
+	case hubspot.Classify(err) == hubspot.ClassDeadGrant:
+		m.letGo(ctx, next.Generation, marks...)
+		return nil, fmt.Errorf("%w: %w", ErrGrantEnded, err)
+	case err == nil && checkPortal(next, grant) == nil:
+		fresh := refreshed(next, grant, begun, "")
+		held.fresh = &fresh
+	}
+	return held, nil // what is wrong otherwise shows at the next refresh
+}
+
+// stood is the record of a connection that stands on what held says, in the
+// place of old.
+func (m *Manager) stood(ctx context.Context, next, old Record, held *standing) Record {
+	if held.fresh != nil {
+		next.AccessToken, next.RefreshToken = held.fresh.AccessToken, held.fresh.RefreshToken
+		next.IssuedAt, next.ExpiresAt = held.fresh.IssuedAt, held.fresh.ExpiresAt
+		next.Scopes, next.Rotates = held.fresh.Scopes, held.fresh.Rotates
+	}
+	next.Endings = m.endingsLeft(ctx, old, held.marks)
+	return next
+}
+
+// endingsLeft are the disconnects of a record that have to be finished although
+// the user has connected again: not those of what the new connection stands on.
+func (m *Manager) endingsLeft(ctx context.Context, old Record, held []string) []Ending {
+	var left []Ending
+	for _, e := range old.Endings {
+		grant, err := m.grantMark(ctx, e.Token)
+		if e.Revoked == OutcomePending && (err != nil || slices.Contains(held, grant)) {
+			e.Revoked = OutcomeShared
+		}
+		portal, err := m.portalMark(ctx, e.HubID)
+		if e.Uninstalled == OutcomePending && (err != nil || slices.Contains(held, portal)) {
+			e.Uninstalled = OutcomeShared
+		}
+		if e.pending() {
+			left = append(left, e.settled())
+		}
+	}
+	return left
 }
 
 // installed is the record after an install on top of old, which may be the
@@ -119,7 +203,6 @@ func (m *Manager) installed(old Record, install Install) (Record, error) {
 		HubUserID:     install.HubUserID,
 		Scopes:        grant.Scopes,
 		MissingScopes: missing(install.Asked, grant.Scopes),
-		Generation:    rand.Text(),
 		Rotates:       old.Rotates,
 		AccessToken:   grant.AccessToken,
 		RefreshToken:  grant.RefreshToken,
@@ -145,10 +228,42 @@ func (m *Manager) connected(ctx context.Context, old, saved Versioned) {
 	if m.sharesPortal(saved.Record) {
 		m.emitFor(saved.Record, Event{Kind: EventPortalShared})
 	}
+	if old.Version > 0 {
+		m.replaced(old.Record)
+	}
 	if old.HubID != 0 && old.HubID != saved.HubID || otherPerson(old.Record, saved.HubUserID) {
 		// The old portal's or person's tokens are nobody's business any more. The new
 		// ones are stored: failing now would be a lie.
 		_ = m.config.Store.Erase(ctx, saved.Key, saved.Version)
+	}
+}
+
+// replaced has the ledger forget the connection that an install has replaced,
+// so that it does not look like another holder of the same grant, and tells
+// other processes of the new one.
+func (m *Manager) replaced(old Record) {
+	ctx, cancel := context.WithTimeout(m.ctx, m.config.Lease/3)
+	defer cancel()
+	for _, e := range old.Endings {
+		m.leaveAll(ctx, e.Generation, Record{HubID: e.HubID, RefreshToken: e.Token, Grants: e.Grants})
+	}
+	m.leaveAll(ctx, old.Generation, old)
+	done := m.work.add()
+	go func() {
+		defer done()
+		ctx, cancel := context.WithTimeout(m.ctx, m.config.Lease)
+		defer cancel()
+		m.tellChange(ctx, old.User)
+	}()
+}
+
+// leaveAll has the ledger forget a connection by all that is known of it.
+func (m *Manager) leaveAll(ctx context.Context, generation string, r Record) {
+	if generation == "" {
+		return
+	}
+	if marks, err := m.marksOf(ctx, r); err == nil {
+		m.letGo(ctx, generation, marks...)
 	}
 }
 
@@ -169,52 +284,6 @@ func (m *Manager) sharesPortal(r Record) bool {
 		}
 	}
 	return false
-}
-
-// Disconnect ends a connection: the grant is revoked at HubSpot, a tombstone
-// takes the record's place, and every older version of it is destroyed.
-// Where another user known to this process holds the same refresh token, as
-// users of one portal can, the grant is not revoked.
-//
-// Errors wrap ErrNotConnected, ErrAppMisconfigured, ErrTokenUnavailable
-// (HubSpot did not answer), ErrUnavailable, ErrDenied or ErrCorrupt; until the
-// grant is revoked nothing has changed, after that the call can be repeated.
-func (m *Manager) Disconnect(ctx context.Context, user string) error {
-	revoked := false
-	for {
-		stored, err := m.config.Store.Load(ctx, m.key(user))
-		switch {
-		case errors.Is(err, ErrNotFound):
-			return ErrNotConnected
-		case err != nil:
-			return fmt.Errorf("loading connection: %w", err)
-		case stored.Status == StatusDisconnected:
-			m.forget(stored)
-			if err := m.config.Store.Erase(ctx, stored.Key, stored.Version); err != nil {
-				return fmt.Errorf("destroying earlier versions: %w", err)
-			}
-			return ErrNotConnected
-		}
-		if !revoked {
-			if err := m.revoke(ctx, stored.Record); err != nil {
-				return err
-			}
-			revoked = true
-		}
-		saved, err := m.put(ctx, tombstone(stored.Record), stored.Version)
-		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("storing disconnect: %w", err)
-		}
-		m.forget(saved)
-		m.emitFor(saved.Record, Event{Kind: EventDisconnected})
-		if err := m.config.Store.Erase(ctx, saved.Key, saved.Version); err != nil {
-			return fmt.Errorf("destroying earlier versions: %w", err)
-		}
-		return nil
-	}
 }
 
 // tombstone is what remains of a connection: who it was, and the nonces that
@@ -241,29 +310,4 @@ func (m *Manager) forget(saved Versioned) {
 	m.troubleOver(e, saved.Record)
 	e.view.Store(&view{Versioned: saved, readAt: time.Now()})
 	m.keepCopy(e, saved)
-}
-
-func (m *Manager) revoke(ctx context.Context, r Record) error {
-	if r.RefreshToken.IsZero() || m.sharesGrant(r) {
-		return nil
-	}
-	err := m.config.Provider.Revoke(ctx, r.RefreshToken)
-	switch class := hubspot.Classify(err); {
-	case err == nil, class == hubspot.ClassDeadGrant:
-		return nil
-	case class == hubspot.ClassMisconfigured:
-		return fmt.Errorf("revoking the grant: %w: %w", ErrAppMisconfigured, err)
-	}
-	return fmt.Errorf("revoking the grant: %w: %w", ErrTokenUnavailable, err)
-}
-
-// sharesGrant reports whether another user known to this process holds the
-// same refresh token.
-func (m *Manager) sharesGrant(r Record) bool {
-	for e, v := range m.cache.all() {
-		if e.user != r.User && !v.RefreshToken.IsZero() && v.RefreshToken.Equal(r.RefreshToken) {
-			return true
-		}
-	}
-	return false
 }

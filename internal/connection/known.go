@@ -34,7 +34,7 @@ func (m *Manager) GrantedScopes(user string) []string {
 		return nil
 	}
 	v := e.view.Load()
-	if v == nil || v.missing || v.Status == StatusDisconnected {
+	if v == nil || v.refusesAll() {
 		return nil
 	}
 	return v.Scopes

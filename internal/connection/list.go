@@ -27,10 +27,18 @@ type Summary struct {
 	// are empty in a listing.
 	Alarm      string
 	AlarmSince time.Time
+	// Receipt is what was done so far of the disconnect that is under way, or
+	// nil.
+	Receipt *Receipt
 }
 
 func (r Record) summary() Summary {
+	var receipt *Receipt
+	if r.Status == StatusDisconnecting {
+		receipt = r.receipt()
+	}
 	return Summary{
+		Receipt:       receipt,
 		User:          r.User,
 		HubID:         r.HubID,
 		HubUserID:     r.HubUserID,

@@ -42,6 +42,10 @@ var (
 	ErrPersonChange = fmt.Errorf("connection belongs to another person: %w", ErrPortalChange)
 	// ErrStateUsed means that the one-time state of an install was used before.
 	ErrStateUsed = errors.New("install state was used before")
+	// ErrGrantEnded means that the grant of an install was revoked, or the app
+	// uninstalled, while it came in: another user of the portal was being
+	// disconnected. Installing again gives another one.
+	ErrGrantEnded = errors.New("the grant was ended while it was being stored")
 )
 
 // Provider is HubSpot's token endpoint as seen with the credentials of one
@@ -52,6 +56,9 @@ type Provider interface {
 	Refresh(ctx context.Context, refreshToken secret.Text) (hubspot.Grant, error)
 	// Revoke ends a grant; one that is dead already is no error.
 	Revoke(ctx context.Context, refreshToken secret.Text) error
+	// Uninstall removes the app from the account that an access token opens,
+	// with all grants there. Its errors are a [*hubspot.UninstallError].
+	Uninstall(ctx context.Context, accessToken secret.Text) error
 }
 
 // Token is an access token that is valid by the clock, and whose it is.
@@ -125,6 +132,12 @@ type Manager struct {
 	schedule *schedule
 	budget   *budget
 	alarms   *alarms
+	// settling has the one piece of work that may run per user to finish
+	// disconnects, and marking that to write down who holds a grant.
+	settling, marking singleflight.Group
+	attempts          attemptWatches
+	index             index
+	follower          follower
 	// appTokens are those of the app itself.
 	appTokens appTokens
 	// rotates is set once any grant of the app was seen to rotate.
@@ -164,6 +177,7 @@ func NewManager(config Config) *Manager {
 func (m *Manager) Close(ctx context.Context) error {
 	m.closing.Store(true)
 	m.schedule.stop()
+	m.stopFollowing()
 	select {
 	case <-m.work.idle():
 		return nil

@@ -51,6 +51,8 @@ func (p *watchedProvider) Refresh(context.Context, secret.Text) (hubspot.Grant, 
 	}, nil
 }
 
+func (p *watchedProvider) Uninstall(context.Context, secret.Text) error { return nil }
+
 func (p *watchedProvider) Revoke(context.Context, secret.Text) error { return nil }
 
 // A token that was replaced, and every token of a connection that has ended,
@@ -77,7 +79,7 @@ func TestTokensDoNotStayInMemory(t *testing.T) {
 	if held := secrets.held(); held["first access"] || held["first refresh"] || !held["second access"] {
 		t.Errorf("after a refresh: %v", held)
 	}
-	if err := m.Disconnect(t.Context(), "acme"); err != nil {
+	if _, err := m.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if held := secrets.held(); len(held) > 0 {

@@ -308,6 +308,8 @@ func (m *modelProvider) Refresh(ctx context.Context, token secret.Text) (hubspot
 	return value.(hubspot.Grant), nil
 }
 
+func (m *modelProvider) Uninstall(context.Context, secret.Text) error { return nil }
+
 func (m *modelProvider) Revoke(context.Context, secret.Text) error { return nil }
 
 // refresh is what HubSpot does with a refresh token.

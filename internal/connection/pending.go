@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
@@ -105,6 +106,8 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 	switch {
 	case stored.AccessToken.Equal(p.record.AccessToken):
 		return stored, nil // written, and somebody wrote after it
+	case stored.Status == StatusDisconnecting:
+		return m.endingRotated(ctx, stored, p)
 	case stored.Generation != p.record.Generation, stored.Status == StatusDisconnected:
 		return stored, nil
 	case stored.RefreshToken.Equal(p.record.RefreshToken) && stored.IssuedAt.After(p.record.IssuedAt):
@@ -132,6 +135,29 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 	}
 	if err == nil {
 		m.healed(stored.Record, saved.Record)
+	}
+	return saved, err
+}
+
+// endingRotated keeps what is left of a disconnect right that came while the
+// refresh was under way: if that has ended the refresh token which is to be
+// revoked, the new one is in its place.
+func (m *Manager) endingRotated(ctx context.Context, stored Versioned, p *pendingWrite) (Versioned, error) {
+	next := stored.Record
+	next.Endings = slices.Clone(stored.Endings)
+	changed := false
+	for i, e := range next.Endings {
+		if e.Generation == p.record.Generation && e.pending() && e.Token.Equal(p.used) && !p.used.Equal(p.record.RefreshToken) {
+			next.Endings[i].Token = p.record.RefreshToken
+			changed = true
+		}
+	}
+	if !changed {
+		return stored, nil
+	}
+	saved, err := m.put(ctx, next, stored.Version)
+	if errors.Is(err, ErrConflict) {
+		return Versioned{}, errChanged
 	}
 	return saved, err
 }
@@ -202,7 +228,7 @@ func (m *Manager) withoutStore(e *entry, cause error) error {
 		// What fails callers is HubSpot's answer; the store's is not wrapped.
 		return fmt.Errorf("%w (without the store: %s)", m.notRefreshed(e, v.Record, err), cause.Error())
 	}
-	next := refreshed(v.Record, grant, begun)
+	next := refreshed(v.Record, grant, begun, "")
 	m.keep(e, next, Versioned{Version: v.Version}, v.RefreshToken)
 	m.refreshSucceeded(e, next, time.Since(begun))
 	m.emitFor(next, Event{Kind: EventWritePending, Err: cause})

@@ -29,7 +29,7 @@ func TestMostRecent(t *testing.T) {
 			find(user, nil, "a", "b", "d", "unknown")
 		}
 		find("a", nil, "d", "a")
-		if err := b.Disconnect(t.Context(), "b"); err != nil {
+		if _, err := b.Disconnect(t.Context(), "b", connection.DisconnectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		find("a", nil, "a", "b", "d")

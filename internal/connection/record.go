@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ const (
 	// StatusReauthRequired is a connection whose grant HubSpot refused for
 	// good: the user has to install the app again.
 	StatusReauthRequired Status = "reauth_required"
+	// StatusDisconnecting is a connection that was ended here while its grant
+	// is still to be ended at HubSpot. It holds no tokens but those in Endings,
+	// and serves nobody.
+	StatusDisconnecting Status = "disconnecting"
 	// StatusDisconnected is the tombstone of a connection. It holds no
 	// tokens. It stays in the store so that the version goes on counting
 	// and a late writer cannot bring the connection back.
@@ -73,6 +78,14 @@ type Record struct {
 	// anew. HubSpot's do not rotate (observed 2026-09).
 	Rotates bool
 
+	// Grants are the marks of earlier refresh tokens under which the ledger
+	// knows the connection, and of the newest: see [Ledger]. It is empty for
+	// a grant that was never seen to rotate.
+	Grants []string
+	// Endings are disconnects of the user that are to be finished; in a
+	// tombstone, what was done.
+	Endings []Ending
+
 	// AccessToken is blank in a tombstone.
 	AccessToken secret.Text
 	// RefreshToken is blank in a tombstone.
@@ -115,6 +128,8 @@ const (
 	fieldGeneration    = "gen"
 	fieldRotates       = "rotates"
 	fieldStatic        = "static"
+	fieldGrants        = "grants"
+	fieldEndings       = "endings"
 	fieldAccessToken   = "access_token"
 	fieldRefreshToken  = "refresh_token"
 	fieldIssuedAt      = "issued_at"
@@ -139,7 +154,7 @@ var ErrCorrupt = errors.New("stored connection is damaged")
 func (r Record) Encode() map[string]string {
 	fields := maps.Clone(r.Extra)
 	if fields == nil {
-		fields = make(map[string]string, 21)
+		fields = make(map[string]string, 23)
 	}
 	set := func(name, value string) {
 		if value != "" {
@@ -164,6 +179,8 @@ func (r Record) Encode() map[string]string {
 	if r.Static {
 		set(fieldStatic, "true")
 	}
+	set(fieldGrants, strings.Join(r.Grants, " "))
+	set(fieldEndings, encodeEndings(r.Endings))
 	set(fieldAccessToken, r.AccessToken.Reveal())
 	set(fieldRefreshToken, r.RefreshToken.Reveal())
 	set(fieldIssuedAt, encodeTime(r.IssuedAt))
@@ -196,6 +213,8 @@ func Decode(fields map[string]string) (Record, error) {
 		Generation:    d.text(fieldGeneration),
 		Rotates:       d.text(fieldRotates) == "true",
 		Static:        d.text(fieldStatic) == "true",
+		Grants:        d.list(fieldGrants),
+		Endings:       d.endings(fieldEndings),
 		AccessToken:   secret.New(d.text(fieldAccessToken)),
 		RefreshToken:  secret.New(d.text(fieldRefreshToken)),
 		IssuedAt:      d.time(fieldIssuedAt),
@@ -225,7 +244,7 @@ func (r Record) check() error {
 	switch {
 	case r.App == "" || r.User == "":
 		return fmt.Errorf("%w: fields %q and %q must be set", ErrCorrupt, fieldApp, fieldUser)
-	case r.Status != StatusActive && r.Status != StatusReauthRequired && r.Status != StatusDisconnected:
+	case !slices.Contains([]Status{StatusActive, StatusReauthRequired, StatusDisconnecting, StatusDisconnected}, r.Status):
 		return fmt.Errorf("%w: field %q has an unknown value", ErrCorrupt, fieldStatus)
 	case r.Status == StatusActive && r.Static && r.AccessToken.IsZero():
 		return fmt.Errorf("%w: field %q is empty in an active connection", ErrCorrupt, fieldAccessToken)
@@ -294,6 +313,14 @@ func (d *decoder) nonces(name string) map[string]time.Time {
 		nonces[nonce] = d.parseTime(name, until)
 	}
 	return nonces
+}
+
+func (d *decoder) endings(name string) []Ending {
+	endings, err := decodeEndings(d.text(name))
+	if err != nil {
+		d.fail(name)
+	}
+	return endings
 }
 
 func (d *decoder) fail(name string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
@@ -113,13 +114,14 @@ func (m *Manager) refreshClaimed(e *entry, v *view) error {
 	if v.Claim != nil {
 		m.emitFor(v.Record, Event{Kind: EventClaimTaken})
 	}
+	before, _ := m.grantMark(m.ctx, v.RefreshToken) // only a grant that rotates needs it
 	grant, err := m.ask(v.Record, lease/3)
 	if err != nil {
 		return m.refreshFailed(e, v, claimed, err)
 	}
 	// From here on nothing may fail before the tokens are in memory, and
 	// nothing gives up before they are in the store.
-	next := refreshed(claimed.Record, grant, begun)
+	next := refreshed(claimed.Record, grant, begun, before)
 	m.keep(e, next, claimed, v.RefreshToken)
 	m.refreshSucceeded(e, next, time.Since(begun))
 	if err := m.flush(m.ctx, e); err != nil {
@@ -143,9 +145,14 @@ func (m *Manager) ask(r Record, timeout time.Duration) (hubspot.Grant, error) {
 }
 
 // refreshed is the record with what HubSpot answered. asked is the time
-// before the call: a life counted from there cannot be too long.
-func refreshed(r Record, grant hubspot.Grant, asked time.Time) Record {
+// before the call: a life counted from there cannot be too long. mark is that
+// of the refresh token that was used, if it is known: who shares the grant is
+// found by it.
+func refreshed(r Record, grant hubspot.Grant, asked time.Time, mark string) Record {
 	if !grant.RefreshToken.IsZero() && !grant.RefreshToken.Equal(r.RefreshToken) {
+		if mark != "" && !slices.Contains(r.Grants, mark) {
+			r.Grants = append(slices.Clone(r.Grants), mark)
+		}
 		r.RefreshToken = grant.RefreshToken
 		r.Rotates = true
 	}

@@ -36,7 +36,8 @@ func TestTenThousandTokensIssuedAtOnce(t *testing.T) {
 			App: app, Store: store, Provider: asked, RefreshCount: quota, RefreshPer: time.Second,
 		})
 		for i := range users + idle {
-			if _, err := m.Connect(t.Context(), install(fmt.Sprint("user", i), "r1", 1)); err != nil {
+			store.add(user(i), "r1", 1)
+			if _, err := m.Token(t.Context(), user(i)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -69,10 +69,15 @@ func (m *Manager) join(ctx context.Context, e *entry) error {
 	}
 }
 
+// refusesAll reports whether the user is not connected.
+func (v *view) refusesAll() bool {
+	return v.missing || v.Status == StatusDisconnected || v.Status == StatusDisconnecting
+}
+
 // refusal is the error for a connection that will not get a token by itself.
 func (v *view) refusal() error {
 	switch {
-	case v.missing, v.Status == StatusDisconnected:
+	case v.refusesAll():
 		return ErrNotConnected
 	case v.Status == StatusReauthRequired:
 		return ErrReauthRequired

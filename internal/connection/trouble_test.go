@@ -282,7 +282,7 @@ func TestTroubleEnds(t *testing.T) {
 		},
 		"with a disconnect": func(t *testing.T, w *ward) {
 			w.endpoint.heal() // revoking it works
-			if err := w.Disconnect(t.Context(), "sick"); err != nil {
+			if _, err := w.Disconnect(t.Context(), "sick", connection.DisconnectOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -76,6 +76,11 @@ func (c *StaticClient) Refresh(context.Context, secret.Text) (Grant, error) {
 // Revoke does nothing: HubSpot has no endpoint for it.
 func (c *StaticClient) Revoke(context.Context, secret.Text) error { return nil }
 
+// Uninstall is refused: the app is one account's own, where its token is made.
+func (c *StaticClient) Uninstall(context.Context, secret.Text) error {
+	return &UninstallError{Final: true, cause: errors.New("the app is static")}
+}
+
 // ErrNoCredentials means that an app is static, so that it has no client
 // credentials.
 var ErrNoCredentials = errors.New("the app is static: it has no client id and no client secret")

@@ -170,6 +170,8 @@ func standing(err error) (Result, error) {
 		return refuse(importfile.FieldUser, "was disconnected here, and does not come back unless told so (overwrite)"), nil
 	case errors.Is(err, connection.ErrPortalChange):
 		return refuse(importfile.FieldHubID, "%v; disconnect the user before another account is imported", err), nil
+	case errors.Is(err, connection.ErrGrantEnded):
+		return refuse(importfile.FieldRefreshToken, "%v", err), nil
 	case errors.Is(err, connection.ErrCorrupt):
 		return refuse(importfile.FieldUser, "%v", err), nil
 	}

@@ -96,7 +96,7 @@ func TestStaticTokenEnds(t *testing.T) {
 	if _, err := b.Importer.App.Manager.ForceRefresh(t.Context(), "acme"); !errors.Is(err, connection.ErrStatic) {
 		t.Errorf("refreshing it: %v", err)
 	}
-	if err := b.Importer.App.Manager.Disconnect(t.Context(), "acme"); err != nil {
+	if _, err := b.Importer.App.Manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
 		t.Errorf("disconnecting: %v", err)
 	}
 	sidecartest.WantOwnError(t, b.Get(contacts, "acme"), 404, "not_connected")

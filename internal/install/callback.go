@@ -187,7 +187,7 @@ type connected struct {
 
 func connectedReply(app *hubapp.App, s connection.Summary) *reply {
 	return &reply{
-		outcome: "connected",
+		outcome: outcomeConnected,
 		status:  http.StatusOK,
 		json:    connected{Message: "User Registered", User: s.User, HubID: s.HubID, MissingScopes: s.MissingScopes},
 		page: page{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/hubapp"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/userid"
 )
@@ -49,6 +50,9 @@ type Config struct {
 	// SkipAccessLog keeps a request out of the access log, because its URL
 	// or its answer holds a secret; nil where there is none.
 	SkipAccessLog func(*http.Request)
+	// Audit gets a line for each install that came back, done or failed; nil
+	// without an audit log.
+	Audit *audit.Log
 	// Failed is told of each install that failed although its state could be
 	// read: the app, and in a word why. It must not block. nil tells nobody.
 	Failed func(app, reason string)
@@ -149,7 +153,24 @@ func (v *visit) serve(app *hubapp.App, step func() (*reply, error)) {
 	if err != nil {
 		p = v.refuse(err)
 	}
+	v.record(p)
 	v.send(p)
+}
+
+// record puts the end of an install into the audit log. Requests whose state
+// could not be read have no line: anybody can make them.
+func (v *visit) record(p *reply) {
+	if v.config.Audit == nil || !v.begunHere {
+		return
+	}
+	entry := audit.Entry{Kind: audit.KindInstall, App: v.app.Name, Portal: v.hubID, Method: http.MethodGet, Status: p.status}
+	if p.outcome != outcomeConnected {
+		entry.Error = p.outcome
+	}
+	if v.user != "" {
+		entry.User, entry.Tagger = v.user, v.app.Manager
+	}
+	v.config.Audit.Record(entry)
 }
 
 // refuse makes an answer of why an install does not go on. One that has begun

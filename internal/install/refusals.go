@@ -298,6 +298,8 @@ func cannotStart(err error) *failure {
 		return refusedNoLinks.because(err)
 	case errors.Is(err, installlink.ErrUnsealable):
 		return refusedReturnTo.saying("It is too long, together with your user identifier.").because(err)
+	case errors.Is(err, connection.ErrGrantEnded):
+		return refusedCode.saying("Another user of the same HubSpot account was being disconnected in the same moment, which ended what HubSpot had given. " + startOver).because(err)
 	case errors.Is(err, connection.ErrDenied):
 		return refusedStore.saying(storeDenied).because(err)
 	case errors.Is(err, connection.ErrUnavailable), errors.Is(err, freeze.ErrUnknown),

@@ -28,6 +28,9 @@ type reply struct {
 }
 
 // redirectTo makes a reply that sends the browser elsewhere.
+// outcomeConnected is that of an install that is done.
+const outcomeConnected = "connected"
+
 func redirectTo(outcome, location string) *reply {
 	return &reply{outcome: outcome, status: http.StatusFound, location: location}
 }
