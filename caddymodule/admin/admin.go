@@ -41,6 +41,9 @@ func init() {
 //	POST   /hubspot/freezes                            freezes what the body says
 //	DELETE /hubspot/freezes                            lifts what the body says
 //	POST   /hubspot/tags/<app>                         the tag of the user that the body names
+//	GET    /hubspot/webhooks?state=&limit=             webhooks that wait, and dead letters
+//	POST   /hubspot/webhooks/retry                     sends dead letters again
+//	POST   /hubspot/webhooks/drop                      forgets a dead letter
 //	GET    /hubspot/quota/<app>[/<portal>]             what is used of HubSpot's limits
 //	DELETE /hubspot/quota/<app>[/<portal>]             forgets what HubSpot has said of them
 //	GET    /hubspot/scopes/<app>                       which scopes the app needs
@@ -77,6 +80,8 @@ func (*API) Routes() []caddy.AdminRoute {
 		{Pattern: adminapi.Tags + "/", Handler: handler(tags)},
 		{Pattern: adminapi.Quota + "/", Handler: handler(quotas)},
 		{Pattern: adminapi.Scopes + "/", Handler: handlerWithin(listTimeout, scopes)},
+		{Pattern: adminapi.Webhooks, Handler: handler(webhooks)},
+		{Pattern: adminapi.Webhooks + "/", Handler: handler(webhooks)},
 	}
 }
 

@@ -30,6 +30,7 @@ sandbox HubSpot to develop and test against.`,
 			cmd.AddCommand(quotaCommand())
 			cmd.AddCommand(scopesCommand())
 			cmd.AddCommand(importCommand(), moveCommand(), exportCommand())
+			cmd.AddCommand(webhooksCommand())
 		},
 	})
 }

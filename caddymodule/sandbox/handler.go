@@ -53,6 +53,12 @@ type Sandbox struct {
 	// companies and half as many deals: 1 to 100,000. Default: 300.
 	Contacts int `json:"contacts,omitempty"`
 
+	// Where the apps are told of what changes in the CRM of the accounts that
+	// they are installed in, signed as HubSpot does: the address of a
+	// `hubspot_webhook`. Placeholders are expanded when the config is loaded.
+	// Default: nowhere, until `POST /_sandbox/webhooks` says where.
+	Webhooks string `json:"webhooks,omitempty"`
+
 	pooled  *pooledSandbox
 	release func()
 }
@@ -77,8 +83,9 @@ func parseSandbox(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    app <name> {
 //	        …
 //	    }
-//	    state <file>
+//	    state    <file>
 //	    contacts <number>
+//	    webhooks <url>
 //	}
 //
 // app may be given more than once and takes what it takes in the global
@@ -92,6 +99,7 @@ func (s *Sandbox) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"app":      settings.Apps(&s.Apps),
 		"state":    settings.Text(&s.State),
 		"contacts": settings.Number(&s.Contacts, 1, maxContacts),
+		"webhooks": settings.Text(&s.Webhooks),
 	})
 }
 
@@ -106,7 +114,9 @@ func (s *Sandbox) Provision(ctx caddy.Context) error {
 	if s.Contacts < 0 || s.Contacts > maxContacts {
 		return fmt.Errorf("contacts: %d is not a number from 1 to %d", s.Contacts, maxContacts)
 	}
-	shape := poolSettings{Apps: apps, State: e.Text("state", s.State), Contacts: s.Contacts}
+	shape := poolSettings{
+		Apps: apps, State: e.Text("state", s.State), Contacts: s.Contacts, Webhooks: e.Text("webhooks", s.Webhooks),
+	}
 	if err := e.Err(); err != nil {
 		return err
 	}
@@ -177,7 +187,8 @@ func newPooledSandbox(shape poolSettings) (*pooledSandbox, error) {
 	}
 	var err error
 	p.handler, err = sandbox.New(sandbox.Options{
-		Apps: shape.Apps, Portals: portals, StateFile: shape.State, Logger: slog.New(pool.Handler(&p.logs)),
+		Apps: shape.Apps, Portals: portals, StateFile: shape.State, WebhooksURL: shape.Webhooks,
+		Logger: slog.New(pool.Handler(&p.logs)),
 	})
 	return p, err
 }
@@ -188,10 +199,14 @@ type poolSettings struct {
 	Apps     []sandbox.App
 	State    string
 	Contacts int
+	Webhooks string
 }
 
-// Destruct forgets the sandbox; it has nothing to close.
-func (p *pooledSandbox) Destruct() error { return nil }
+// Destruct forgets the sandbox and the webhooks that it was to send.
+func (p *pooledSandbox) Destruct() error {
+	p.handler.Close()
+	return nil
+}
 
 // Interface guards
 var (

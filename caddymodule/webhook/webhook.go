@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueapi"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/webhook"
 )
 
@@ -127,7 +128,7 @@ func (h *Webhook) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 		made := template
 		made.Verifier = &webhook.Verifier{
 			App: known.Name, Credentials: known.Credentials, Versions: versions, Replays: replays.Replays,
-			URL: urlOf(publicURL), Foreign: isHandlerError,
+			URL: urlOf(publicURL), Foreign: isHandlerError, UsedSecret: known.Secrets.Noting(secretuse.Webhook),
 		}
 		return &made, nil
 	})

@@ -147,9 +147,14 @@ func (q *Queue) load() error {
 // SetMaxBytes changes [Options.MaxBytes].
 func (q *Queue) SetMaxBytes(n int64) { q.max.Store(n) }
 
-// Stats implements [webhookqueue.Queue].
+// Stats implements [webhookqueue.Queue]. It agrees with what List sees at the time.
 func (q *Queue) Stats(ctx context.Context) (s webhookqueue.Stats, err error) {
 	err = q.view(ctx, func(b *bolt.Tx) error {
+		c, err := readCounters(b)
+		if err != nil {
+			return err
+		}
+		s.Waiting, s.Dead, s.Bytes = c.Waiting, c.Dead, c.total()
 		if _, v := b.Bucket(bucketMessages).Cursor().First(); v != nil {
 			m, err := webhookqueue.Decode(v)
 			if err == nil {
@@ -158,10 +163,7 @@ func (q *Queue) Stats(ctx context.Context) (s webhookqueue.Stats, err error) {
 		}
 		return nil
 	})
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	s.Waiting, s.Dead = q.counters.Waiting, q.counters.Dead
-	s.Bytes, s.MaxBytes = q.counters.total(), q.max.Load()
+	s.MaxBytes = q.max.Load()
 	return s, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/webhooks"
 )
 
 // call is an authenticated call of an API.
@@ -14,6 +16,8 @@ type call struct {
 	token       accessToken
 	// portal is the account that the token belongs to.
 	portal *portal
+	// changes are what webhooks tell of.
+	changes []webhooks.Event
 }
 
 // apiHandler answers an authenticated call.
@@ -49,6 +53,7 @@ func (w *world) api(scope scopeRule, limit *limiter, h apiHandler) handler {
 			return refused
 		}
 		answer := w.faults.applyAPI(w, c, func() reply { return w.limited(c, scope, limit, h) })
+		w.tell(c)
 		w.stats.portalStatus(c.hubID(), answer.status)
 		return answer.with(headerCorrelation, c.correlation)
 	}

@@ -42,6 +42,9 @@ func (w *world) postFaults(r *http.Request) reply {
 	if req.Journal != nil {
 		w.journal.Apply(*req.Journal)
 	}
+	if req.Webhooks != nil {
+		w.webhooks.SetFault(req.Webhooks)
+	}
 	w.faults.add(req.Token, req.API)
 	if rule := req.ClientSecrets; rule != nil {
 		w.faults.endSecret(w.apps[rule.ClientID], rule.Valid)
@@ -91,6 +94,7 @@ func (w *world) noPortal(hubID int64) error {
 // deleteFaults ends all faults. What they did to grants stays done.
 func (w *world) deleteFaults(r *http.Request) reply {
 	w.faults.clear()
+	w.webhooks.SetFault(nil)
 	w.auth.clearFaults()
 	w.journal.Apply(journal.Fault{FilesAway: new(bool)})
 	w.event(r.Context(), "faults cleared")

@@ -158,7 +158,7 @@ func (c *call) createOne(t *table, input batchInput) (objectView, *apiError) {
 	if len(issues) > 0 {
 		return objectView{}, traced(input, "VALIDATION_ERROR", issues[0].message)
 	}
-	o, err := t.insert(values, c.portal.now())
+	o, err := c.insert(t, values)
 	if err != nil {
 		return objectView{}, traced(input, "CONFLICT", err.Error())
 	}
@@ -196,7 +196,7 @@ func (c *call) batchUpdate(t *table, body batchBody, out *batchView) reply {
 			return validationError(c.correlation, err.Error())
 		}
 		if o != nil {
-			o, err = t.update(o.id, values[i], c.portal.now())
+			o, err = c.update(t, o.id, values[i])
 		}
 		switch {
 		case err != nil:
@@ -241,9 +241,9 @@ func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
 	}
 	var o *object
 	if found != nil {
-		o, err = t.update(found.id, values, c.portal.now())
+		o, err = c.update(t, found.id, values)
 	} else {
-		o, err = t.insert(values, c.portal.now())
+		o, err = c.insert(t, values)
 	}
 	if err != nil {
 		return objectView{}, traced(input, "CONFLICT", err.Error())
@@ -260,7 +260,7 @@ func (c *call) upsertOne(t *table, input batchInput) (objectView, *apiError) {
 func (c *call) batchArchive(t *table, body batchBody, _ *batchView) reply {
 	for _, input := range body.Inputs {
 		if id, err := strconv.ParseInt(string(input.ID), 10, 64); err == nil {
-			t.archive(id, c.portal.now())
+			c.archive(t, id)
 		}
 	}
 	return reply{status: http.StatusNoContent}

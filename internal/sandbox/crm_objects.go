@@ -191,7 +191,7 @@ func (c *call) createObject(t *table) reply {
 	if problem != nil {
 		return *problem
 	}
-	o, err := t.insert(values, c.portal.now())
+	o, err := c.insert(t, values)
 	if err != nil {
 		return c.conflict(err)
 	}
@@ -227,7 +227,7 @@ func (c *call) updateObject(t *table) reply {
 	if len(issues) > 0 {
 		return invalidProperties(c.correlation, c.hubID(), issues)
 	}
-	changed, err := t.update(o.id, values, c.portal.now())
+	changed, err := c.update(t, o.id, values)
 	if err != nil {
 		return c.conflict(err)
 	}
@@ -243,6 +243,6 @@ func (c *call) archiveObject(t *table) reply {
 	if problem != nil {
 		return *problem
 	}
-	t.archive(o.id, c.portal.now())
+	c.archive(t, o.id)
 	return reply{status: http.StatusNoContent}
 }

@@ -75,6 +75,18 @@
 //	curl -s $C/contacts/search -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
 //	  -d '{"filterGroups":[{"filters":[{"propertyName":"city","operator":"EQ","value":"Cork"}]}]}'
 //
+// # Webhooks
+//
+// POST /_sandbox/webhooks says where an app, or every app, is told of what is
+// created, changed and archived in the portals it is installed in; GET shows that,
+// and counts. Requests have up to 100 events, HubSpot's headers and signature, and
+// come again, eleven times in all, within minutes where HubSpot takes a day. The
+// changeSource is INTEGRATION, with the app's number as sourceId, unless a request
+// to the CRM says another in the header X-Sandbox-Change-Source, such as CRM_UI for
+// a person.
+//
+//	curl -s $B/_sandbox/webhooks -d '{"target_url":"http://localhost:8080/hubspot/webhooks"}'
+//
 // # Breaking it
 //
 // POST /_sandbox/faults takes a JSON object ([FaultRequest]), GET shows what
@@ -91,6 +103,13 @@
 //	curl -s $B/_sandbox/faults -d '{"revoke":{"hub_id":62515001}}'
 //	curl -s $B/_sandbox/faults -d '{"uninstall":{"grant":"g_…"}}'
 //	curl -s $B/_sandbox/faults -d '{"revoke_static_tokens":{"hub_id":62515001}}'
+//
+// Faults of the webhooks to come, for the next times requests or until they are
+// cleared:
+//
+//	curl -s $B/_sandbox/faults -d '{"webhooks":{"duplicate":true,"times":1}}'
+//	curl -s $B/_sandbox/faults -d '{"webhooks":{"late":true}}'              # signed six minutes ago
+//	curl -s $B/_sandbox/faults -d '{"webhooks":{"wrong_signature":true}}'
 //
 // Rules for the token endpoint ([TokenRule]) and for API calls ([APIRule]),
 // for the next times requests or until they are cleared:
@@ -135,7 +154,7 @@
 // Tokens and codes are random and die with the process; with
 // [Options.StateFile], installs and their refresh tokens do not. The consent
 // step has no sign-in. Search sees changes at once. Associations, property history,
-// pipelines, owners and webhooks are missing; parameters about them are
+// pipelines and owners are missing; parameters about them are
 // ignored. Where HubSpot documents nothing (the exact "error" of some OAuth
 // errors, the life of an authorization code, what an access token is worth
 // after an uninstall), the sandbox does what RFC 6749 or caution suggests, and

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/webhooks"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -118,6 +119,8 @@ type FaultRequest struct {
 	// brings it back.
 	DeletePortal  *int64 `json:"delete_portal"`
 	RestorePortal *int64 `json:"restore_portal"`
+	// Webhooks has something go wrong with the webhooks to come.
+	Webhooks *webhooks.Fault `json:"webhooks"`
 	// Journal does something to the webhooks journals of all apps. For one
 	// that is away there is API, with path_prefix /webhooks-journal.
 	Journal *journal.Fault `json:"journal"`

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -343,4 +344,13 @@ func (a *authority) grantStats() []GrantStats {
 		}
 	}
 	return out
+}
+
+// isInstalled reports whether an app has a live grant of a portal.
+func (a *authority) isInstalled(clientID string, hubID int64) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.ContainsFunc(a.all, func(g *grant) bool {
+		return g.state == grantActive && g.app.ClientID == clientID && g.portal.HubID == hubID
+	})
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/webhooks"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
 
@@ -124,6 +126,12 @@ type Options struct {
 	// and CRM data are not kept: a refresh gets new tokens, the data is
 	// seeded anew. Empty: everything is in memory.
 	StateFile string
+	// WebhooksURL is where all apps are told of what changes in the CRM of the
+	// portals that they are installed in. Empty: nowhere, until
+	// POST /_sandbox/webhooks says where.
+	WebhooksURL string
+	// WebhooksTransport makes those requests. Nil: http.DefaultTransport.
+	WebhooksTransport http.RoundTripper
 	// Now is the clock. Nil: time.Now. It is called concurrently.
 	Now func() time.Time
 	// Logger gets one line per event and, at debug, per request; never a
@@ -196,6 +204,11 @@ func (o Options) check() error {
 	for kind := range o.CustomProperties {
 		if _, ok := objectTypes[kind]; !ok {
 			return fmt.Errorf("CustomProperties: no object type %q; there are contacts, companies and deals", kind)
+		}
+	}
+	if o.WebhooksURL != "" {
+		if err := webhooks.CheckURL(o.WebhooksURL); err != nil {
+			return fmt.Errorf("WebhooksURL: %w", err)
 		}
 	}
 	if err := checkApps(o.Apps); err != nil {

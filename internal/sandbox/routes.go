@@ -95,6 +95,9 @@ func (w *world) routeControl(handle func(string, methods)) {
 		http.MethodPost:   w.control(w.postFaults),
 		http.MethodDelete: w.control(w.deleteFaults),
 	})
+	handle("/_sandbox/webhooks", methods{
+		http.MethodGet: w.control(w.getWebhooks), http.MethodPost: w.control(w.postWebhooks),
+	})
 	handle("/_sandbox/stats", methods{http.MethodGet: w.control(w.getStats)})
 	handle("/_sandbox/reset", methods{http.MethodPost: w.control(w.postReset)})
 }

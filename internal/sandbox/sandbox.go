@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/journal"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/sandbox/webhooks"
 )
 
 // maxBody bounds what is read of a request body.
@@ -52,11 +53,16 @@ func New(opts Options) (*Sandbox, error) {
 // as POST /_sandbox/reset does. Requests under way finish on the old state.
 func (s *Sandbox) Reset() {
 	next := newWorld(s)
-	s.world.Swap(next).auth.retire()
+	last := s.world.Swap(next)
+	last.auth.retire()
+	last.webhooks.Close()
 	next.auth.mu.Lock()
 	defer next.auth.mu.Unlock()
 	next.auth.keep()
 }
+
+// Close ends webhooks that are to be sent.
+func (s *Sandbox) Close() { s.world.Load().webhooks.Close() }
 
 // ServeHTTP answers a request as HubSpot would, if it comes from this
 // machine. It panics with [http.ErrAbortHandler] where a fault says that the
@@ -75,15 +81,16 @@ func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // world is everything that a reset throws away. Its parts lock themselves.
 type world struct {
 	*Sandbox
-	apps    map[string]*App
-	portals map[int64]*portal
-	auth    *authority
-	burst   *limiter
-	search  *limiter
-	faults  *faults
-	stats   *stats
-	journal *journal.Journal
-	mux     *http.ServeMux
+	apps     map[string]*App
+	portals  map[int64]*portal
+	auth     *authority
+	burst    *limiter
+	search   *limiter
+	faults   *faults
+	stats    *stats
+	journal  *journal.Journal
+	webhooks *webhooks.Sender
+	mux      *http.ServeMux
 }
 
 // portal is an account with its data, which is seeded when it is first used.
@@ -95,15 +102,16 @@ type portal struct {
 
 func newWorld(s *Sandbox) *world {
 	w := &world{
-		Sandbox: s,
-		apps:    make(map[string]*App, len(s.opts.Apps)),
-		portals: make(map[int64]*portal, len(s.opts.Portals)),
-		auth:    newAuthority(s.opts),
-		burst:   newLimiter(s.opts.Quota, s.opts.Now, false),
-		search:  newLimiter(s.opts.SearchQuota, s.opts.Now, true),
-		faults:  new(faults),
-		stats:   newStats(),
-		journal: journal.New(s.opts.Now),
+		Sandbox:  s,
+		apps:     make(map[string]*App, len(s.opts.Apps)),
+		portals:  make(map[int64]*portal, len(s.opts.Portals)),
+		auth:     newAuthority(s.opts),
+		burst:    newLimiter(s.opts.Quota, s.opts.Now, false),
+		search:   newLimiter(s.opts.SearchQuota, s.opts.Now, true),
+		faults:   new(faults),
+		stats:    newStats(),
+		journal:  journal.New(s.opts.Now),
+		webhooks: webhooks.New(s.opts.Now, s.opts.WebhooksTransport),
 	}
 	w.auth.lived = func(g *grant, eventTypeID string) {
 		w.journal.Happened(journal.Happening{
@@ -113,6 +121,7 @@ func newWorld(s *Sandbox) *world {
 	for i := range s.opts.Apps {
 		w.apps[s.opts.Apps[i].ClientID] = &s.opts.Apps[i]
 	}
+	w.tellApps("", s.opts.WebhooksURL)
 	schema := newSchema(s.opts.CustomProperties)
 	for i := range s.opts.Portals {
 		p := &s.opts.Portals[i]
