@@ -51,7 +51,10 @@ func (a *app) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.answer != nil {
 		status, err = a.answer(len(a.received))
 	}
-	return &http.Response{StatusCode: status, Body: http.NoBody}, err
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: status, Body: http.NoBody}, nil
 }
 
 // inBubble runs a test with a sender that tells an app.
@@ -111,12 +114,14 @@ func TestRetries(t *testing.T) {
 		}
 		s.Send("client", []webhooks.Event{{ObjectID: 1}})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(a.received) != 4 || a.received[3].events[0].AttemptNumber != 3 || a.received[3].events[0].EventID != a.received[0].events[0].EventID {
 			t.Errorf("received %+v; want the same event four times", a.received)
 		}
 		a.answer = func(int) (int, error) { return 404, nil }
 		s.Send("client", []webhooks.Event{{ObjectID: 2}})
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got := s.Stats(); len(a.received) != 15 || got != (webhooks.Stats{Sent: 15, Failed: 14, Dropped: 1}) {
 			t.Errorf("%d requests, %+v; want 11 more, and then none", len(a.received), got)
 		}
