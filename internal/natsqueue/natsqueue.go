@@ -150,7 +150,7 @@ func (q *Queue) Configure(config Config) error {
 	config.Lease, config.Logger = q.lease, q.logger
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.config = config
+	q.config, q.session = config, nil
 	if q.current != nil {
 		q.current.cancel(errConfigured)
 	}
@@ -183,6 +183,9 @@ func (q *Queue) Close() error {
 func (q *Queue) setSession(s *session, why error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if s != nil && s.ctx.Err() != nil {
+		s = nil // it has ended already
+	}
 	q.session, q.why = s, why
 	close(q.changed)
 	q.changed = make(chan struct{})
