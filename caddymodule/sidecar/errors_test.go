@@ -55,6 +55,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"app twice in another case", plainApp + "app HBdev {\n client_id x\n }", 5, `app "HBdev": there is one called "hbdev" already`},
 		{"app without settings", "app hbdev", 1, "client_id: is missing"},
 		{"app without a secret", "app hbdev {\n client_id x\n }", 1, "client_secret: is missing"},
+		{"static app of persons", "app hbdev {\n static\n user_level\n }", 2, "static: user_level is given as well"},
 		{"static app with a client", "app hbdev {\n static\n client_id x\n }", 2, "static: client_id is given as well; a static app has no client id"},
 		{"static app with scopes", "app hbdev {\n scopes oauth\n static\n }", 3, "static: scopes is given as well"},
 		{"static app with a value", "app hbdev {\n static yes\n }", 2, "static: takes no value"},

@@ -71,6 +71,8 @@ func (a App) besideStatic() string {
 			given = *target != ""
 		case *[]string:
 			given = len(*target) > 0
+		case *bool:
+			given = *target && s.Name != SettingStatic
 		}
 		if given {
 			return s.Name
