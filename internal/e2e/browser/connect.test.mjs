@@ -1,6 +1,5 @@
 // A person in a browser: the page, the button, the consent page, and back.
-// Chromium is /usr/bin/chromium, or what CHROMIUM names. SCREENSHOTS names a
-// folder to keep pictures of every step in.
+// SCREENSHOTS names a folder to keep pictures of every step in.
 
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -11,11 +10,7 @@ import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
 import { acmePortal, Example } from '../example.mjs';
-
-const flags = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
-];
+import { options } from './chromium.mjs';
 
 let quickstart;
 let profile;
@@ -27,8 +22,7 @@ before(async () => {
   quickstart = await Example.start('quickstart');
   profile = await mkdtemp(join(tmpdir(), 'caddy-hubspot-browser-'));
   browser = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
-    headless: true, args: flags, viewport: { width: 1000, height: 760 },
+    ...options(), viewport: { width: 1000, height: 760 },
   });
   if (process.env.SCREENSHOTS) await mkdir(process.env.SCREENSHOTS, { recursive: true });
 });

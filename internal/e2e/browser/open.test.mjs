@@ -14,14 +14,11 @@ import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import { chromium } from 'playwright-core';
-
 import { acmePortal, onFreePorts } from '../example.mjs';
+import { launch } from './chromium.mjs';
 
 const checkout = fileURLToPath(new URL('../../../', import.meta.url));
 const flags = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
   '--host-resolver-rules=MAP evil.example 127.0.0.1, MAP crm.internal 127.0.0.1',
   '--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests,PrivateNetworkAccessSendPreflights,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable',
 ];
@@ -53,7 +50,7 @@ before(async () => {
   }).listen(0, '127.0.0.1');
   await once(attacker, 'listening');
   attackerPort = attacker.address().port;
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true, args: flags });
+  browser = await launch(...flags);
 });
 after(async () => {
   await browser?.close();
