@@ -33,7 +33,8 @@ export class Example {
     await cp(source, example.folder, { recursive: true, filter: (path) => path !== join(source, 'data') });
     example.#envFile = (await readdir(source)).find((file) => file.endsWith('.env'));
     const env = await readFile(join(source, example.#envFile), 'utf8');
-    example.key = env.match(/^CRM_SYNC_KEY=(.+)$/m)[1];
+    example.env = Object.fromEntries([...env.matchAll(/^(\w+)=(.+)$/gm)].map(([, name, value]) => [name, value]));
+    example.key = example.env.CRM_SYNC_KEY;
     await onFreePorts(4, ([sidecar, sandbox, admin, app]) => {
       example.ports = { SIDECAR_PORT: `${sidecar}`, SANDBOX_PORT: `${sandbox}`, ADMIN_PORT: `${admin}`, APP_PORT: `${app}` };
       example.url = `http://localhost:${sidecar}`;
@@ -118,6 +119,12 @@ export class Example {
     });
     if (!response.ok) throw new Error(`setting a fault: HTTP ${response.status}: ${await response.text()}`);
     return response.json();
+  }
+
+  // sendWebhooks has the sandbox send its webhooks somewhere else; '' is nowhere.
+  async sendWebhooks(url) {
+    const response = await fetch(`${this.sandboxURL}/_sandbox/webhooks`, { method: 'POST', body: JSON.stringify({ target_url: url }) });
+    if (!response.ok) throw new Error(`sending webhooks to ${url}: HTTP ${response.status}: ${await response.text()}`);
   }
 
   async clearFaults() {

@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 
 // Program is a process whose output is kept.
 export class Program {
@@ -22,6 +23,15 @@ export class Program {
 
   get output() { return this.stdout + this.stderr; }
 
+  // says resolves to the match when the program has printed something.
+  says(pattern) {
+    return until(`the program says ${pattern}`, async () => {
+      const match = this.output.match(pattern);
+      if (!match && this.#process.exitCode !== null) throw new Error(`the program has ended without saying ${pattern}: ${this.output}`);
+      return match;
+    }, async () => this.output);
+  }
+
   // kill ends the process as a crash would.
   async kill(signal = 'SIGKILL') {
     this.#process.kill(signal);
@@ -29,7 +39,18 @@ export class Program {
   }
 }
 
-// Tap passes on to the sidecar what a program asks, and notes it.
+// until waits for a condition, such as that something has arrived, and returns
+// what holds is true by. detail says more when it does not come to pass.
+export async function until(what, holds, detail = async () => '') {
+  for (const deadline = Date.now() + 60_000; ;) {
+    const result = await holds();
+    if (result) return result;
+    if (Date.now() > deadline) throw new Error(`waited in vain until ${what}: ${await detail()}`);
+    await delay(20);
+  }
+}
+
+// Tap passes on what one side asks the other, and notes it.
 export class Tap {
   #server;
   #target;
@@ -39,23 +60,26 @@ export class Tap {
   // headers, body and the status of the answer.
   requests = [];
 
-  static async start(target) {
+  // start listens on a port, 0 for a free one, for what is to go to target.
+  static async start(target, port = 0) {
     const tap = new Tap();
-    tap.#target = new URL(target);
+    tap.target = target;
     tap.#server = createServer((incoming, outgoing) => tap.#pass(incoming, outgoing));
-    tap.#server.listen(0, '127.0.0.1');
+    tap.#server.listen(port, '127.0.0.1');
     await once(tap.#server, 'listening');
     tap.url = `http://localhost:${tap.#server.address().port}`;
     return tap;
   }
+
+  set target(url) { this.#target = new URL(url); }
 
   stop() {
     this.#server.closeAllConnections();
     this.#server.close();
   }
 
-  // hold resolves when the sidecar has answered the count-th request from now on
-  // that matches. The program never hears of that answer.
+  // hold resolves when the count-th request from now on that matches has been
+  // answered. Who has asked never hears of that answer.
   hold(count, matches) {
     return new Promise((reached) => { this.#held = { count, matches, reached }; });
   }
