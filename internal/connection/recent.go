@@ -1,5 +1,7 @@
 package connection
 
+import "errors"
+
 // MostRecent returns which of the users' connections was last used in this
 // process. Those that are known here to have ended or to be dead are passed over.
 // Errors wrap ErrNotConnected, or ErrReauthRequired where what is left has to be
@@ -14,7 +16,7 @@ func (m *Manager) MostRecent(users []string) (string, error) {
 			}
 		}
 		switch {
-		case refusal == ErrReauthRequired:
+		case errors.Is(refusal, ErrReauthRequired):
 			err = refusal
 		case refusal == nil && used > last:
 			found, last = user, used
