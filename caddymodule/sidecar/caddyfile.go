@@ -63,6 +63,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //	        optional_scopes    <scopes...>
 //	        scopes_from        <file>
 //	        app_scopes         <scopes...>
+//	        journal
 //	        redirect_uri       <url>
 //	        quota              <requests> <duration>
 //	        search_quota       <requests> <duration>

@@ -76,6 +76,7 @@ func TestWrongCaddyfile(t *testing.T) {
 		{"no scopes", "app hbdev {\n scopes\n }", 2, "scopes: give at least one value"},
 		{"scope twice", installApp("scopes oauth oauth"), 4, `scopes: "oauth" is given twice`},
 		{"scope required and optional", installApp("scopes oauth a\n optional_scopes a"), 5, `optional_scopes: "a" is in scopes already`},
+		{"journal of a static app", "app hbdev {\n static\n journal\n }", 2, "static: journal is given as well"},
 		{"app scope twice", installApp("scopes oauth\n app_scopes a a"), 5, `app_scopes: "a" is given twice`},
 		{"app scopes in one word", installApp("scopes oauth\n app_scopes a,b"), 5, `app_scopes: "a,b" holds a comma`},
 		{"scopes without a redirect", "app hbdev {\n client_id x\n client_secret {env.X}\n scopes oauth\n }", 1, "redirect_uri: is missing"},

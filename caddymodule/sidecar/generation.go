@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/journals"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/access"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
@@ -48,6 +49,8 @@ type Generation struct {
 	freezes *freeze.Keeper
 	// scopeUse is there before the apps, which learn by it.
 	scopeUse *scopeuse.Keeper
+	// journals are followed, by the app's name.
+	journals map[string]*journals.Pooled
 	// fallback is nil without a fallback cache.
 	fallback *fallback
 	releases releases
@@ -138,6 +141,9 @@ func (g *Generation) start() {
 	g.store.need(g.apps)
 	g.freezes.Start()
 	g.scopeUse.Start()
+	for _, watcher := range g.journals {
+		watcher.Start()
+	}
 }
 
 func (g *Generation) readEndpoints() error {
@@ -243,5 +249,5 @@ func (g *Generation) provisionApp(app appconfig.Resolved) error {
 	}
 	g.apps = append(g.apps, served)
 	g.releases = append(g.releases, g.car.metrics.ShowRotation(served))
-	return nil
+	return g.provisionJournal(served, pooled)
 }

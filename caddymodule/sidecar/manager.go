@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -114,6 +115,14 @@ func newPooledManager(key pool.Key, c managerSettings, store *pooledStore, car *
 	uncount, end := m.CountConnections(c.App, p.manager), m.BeginApp(c.App)
 	p.uncount = func() { uncount(); end() }
 	return p, nil
+}
+
+// hold keeps the manager open for a pooled value that uses it.
+func (p *pooledManager) hold() (release func(), err error) {
+	_, release, err = pool.Acquire(p.key, func() (*pooledManager, error) {
+		return nil, errors.New("the app's connection manager is closed")
+	})
+	return release, err
 }
 
 // provider gives the client its credentials.

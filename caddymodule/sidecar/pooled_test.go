@@ -2,14 +2,11 @@ package sidecar
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
@@ -39,7 +36,7 @@ func TestPooledValuesDoNotPrint(t *testing.T) {
 func TestChangedSettingChangesKey(t *testing.T) {
 	t.Parallel()
 	for _, settings := range []any{
-		&managerSettings{Fallback: new(fallback)}, &limiterSettings{}, &freezeSettings{Fallback: new(fallback)},
+		&managerSettings{Fallback: new(fallback)}, &limiterSettings{}, &journalSettings{}, &freezeSettings{Fallback: new(fallback)},
 		&storeSettings{Settings: "", FromSettings: ""}, &keysAt{}, &auditSettings{},
 	} {
 		changed := 0
@@ -89,43 +86,6 @@ func eachField(v reflect.Value, change func(field string, set, reset func())) {
 func changeTo(field string, value reflect.Value, other any, change func(field string, set, reset func())) {
 	before := value.Interface()
 	change(field, func() { value.Set(reflect.ValueOf(other)) }, func() { value.Set(reflect.ValueOf(before)) })
-}
-
-// namedStorage is a storage that notes its locks.
-type namedStorage struct {
-	certmagic.Storage
-	locked, unlocked []string
-}
-
-func (s *namedStorage) Lock(_ context.Context, name string) error {
-	s.locked = append(s.locked, name)
-	return nil
-}
-
-func (s *namedStorage) Unlock(_ context.Context, name string) error {
-	s.unlocked = append(s.unlocked, name)
-	return nil
-}
-
-func TestLockGoesBackToItsStorage(t *testing.T) {
-	t.Parallel()
-	first, second := new(namedStorage), new(namedStorage)
-	var all pool.Newest[certmagic.Storage]
-	storage := &newestStorage{newest: &all}
-	all.Attach(first)
-	if err := storage.Lock(t.Context(), "x"); err != nil {
-		t.Fatal(err)
-	}
-	all.Attach(second)
-	if err := storage.Unlock(t.Context(), "x"); err != nil {
-		t.Fatal(err)
-	}
-	if len(first.unlocked) != 1 || len(second.unlocked) != 0 {
-		t.Errorf("unlocked: %v in the first, %v in the second; want it in the first", first.unlocked, second.unlocked)
-	}
-	if err := storage.Unlock(t.Context(), "x"); err == nil {
-		t.Error("unlocking what is not locked worked")
-	}
 }
 
 // TestStoreWithoutDocuments is a store of another author: nothing can be

@@ -34,7 +34,9 @@ func (s *Sidecar) Status(ctx context.Context) adminapi.Status {
 		status.Store.Ready, status.Store.Problem = false, err.Error()
 	}
 	for _, a := range g.apps {
-		status.Apps = append(status.Apps, appStatus(a))
+		app := appStatus(a)
+		app.Journal = g.journalStatus(a.Name)
+		status.Apps = append(status.Apps, app)
 	}
 	return status
 }

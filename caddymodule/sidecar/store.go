@@ -105,7 +105,7 @@ func (g *Generation) loadStore() (storeapi.Module, error) {
 
 // open opens the store, and that of migrate_from, which is nil without.
 func (p *pooledStore) open(module, from storeapi.Module) (err error) {
-	host := storeapi.Host{Storage: &newestStorage{newest: &p.storage}, Logger: slog.New(pool.Handler(&p.logs))}
+	host := storeapi.Host{Storage: pool.Storage(&p.storage), Logger: slog.New(pool.Handler(&p.logs))}
 	if p.own, err = module.OpenStore(host); err != nil {
 		return fmt.Errorf("opening store %s: %w", p.name, err)
 	}
@@ -280,6 +280,7 @@ func (p *pooledStore) need(apps []*hubapp.App) {
 		checker.Need(n)
 	}
 	for _, app := range apps {
+		n.Documents = n.Documents || app.Settings.Journal
 		if path := app.Settings.CredentialsPath; path != "" {
 			n.Credentials = append(n.Credentials, path)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-hubspot/caddy-hubspot/internal/audit"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/freeze"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/journal"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/sunset"
 )
@@ -123,6 +124,8 @@ type AppStatus struct {
 	RefreshBudget RefreshBudget `json:"refreshBudget"`
 	// Rotation is nil unless the app has two client secrets.
 	Rotation *Rotation `json:"rotation,omitempty"`
+	// Journal is nil for an app whose webhooks journal is not read.
+	Journal *journal.Status `json:"journal,omitempty"`
 	// Alarms that last, by their reasons.
 	Alarms map[string]AlarmSince `json:"alarms,omitempty"`
 }

@@ -62,7 +62,8 @@ type App struct {
 	// made (`/as-app/`, `X-HubSpot-As: app`), such as
 	// developer.webhooks_journal.read. They are asked for with the client
 	// credentials and have nothing to do with what users grant. Default:
-	// none, so that there are no such calls.
+	// those for the journal where `journal` is set, otherwise none, so that
+	// there are no such calls.
 	AppScopes []string `json:"app_scopes,omitempty" yaml:"app_scopes,omitempty"`
 
 	// Set for a user-level app (isUserLevel in its app-hsmeta.json, from where
@@ -75,6 +76,12 @@ type App struct {
 	// one are served by a connection of that app to the same account, and say
 	// so, for callers that may use it too. Default: none.
 	FallbackApp string `json:"fallback_app,omitempty" yaml:"fallback_app,omitempty"`
+
+	// Read the app's webhooks journal, to learn of uninstalls at once: the
+	// connections of the account then require another install, with the
+	// reason uninstalled. One of the sidecars that share the store reads it,
+	// with the app's own token. HubSpot has no journal for static apps.
+	Journal bool `json:"journal,omitempty" yaml:"journal,omitempty"`
 
 	// Where HubSpot sends the browser back after an install, as registered
 	// with the app in HubSpot, to the letter. Its path is the one that

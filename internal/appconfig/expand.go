@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-hubspot/caddy-hubspot/internal/hubspot"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/placeholder"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secret"
 )
@@ -37,6 +38,8 @@ type Resolved struct {
 	UserLevel bool
 	// FallbackApp is the canonical name of another app, or empty.
 	FallbackApp string
+	// Journal has the webhooks journal of the app read.
+	Journal bool
 	// RedirectURI is empty for an app that has no install links.
 	RedirectURI string
 	// Quota and SearchQuota are never zero.
@@ -108,10 +111,14 @@ func (a App) resolve(name string) (Resolved, error) {
 		AppScopes:        a.AppScopes,
 		UserLevel:        a.UserLevel,
 		FallbackApp:      CanonicalName(a.FallbackApp),
+		Journal:          a.Journal,
 		RedirectURI:      a.RedirectURI,
 		Quota:            a.Quota,
 		SearchQuota:      a.SearchQuota,
 		RefreshQuota:     a.RefreshQuota,
+	}
+	if a.Journal && len(a.AppScopes) == 0 {
+		r.AppScopes = hubspot.JournalScopes()
 	}
 	if a.Credentials != "" {
 		r.CredentialsPath = strings.Fields(a.Credentials)[1] // see checkCredentials

@@ -43,6 +43,7 @@ var settings = []Setting{
 	{Name: SettingAppScopes, target: func(a *App) any { return &a.AppScopes }},
 	{Name: SettingUserLevel, target: func(a *App) any { return &a.UserLevel }},
 	{Name: SettingFallbackApp, target: func(a *App) any { return &a.FallbackApp }},
+	{Name: "journal", target: func(a *App) any { return &a.Journal }},
 	{Name: SettingRedirectURI, target: func(a *App) any { return &a.RedirectURI }, check: checkRedirectURI},
 	{Name: "quota", target: func(a *App) any { return &a.Quota }, fallback: DefaultQuota},
 	{Name: "search_quota", target: func(a *App) any { return &a.SearchQuota }, fallback: DefaultSearchQuota},

@@ -22,11 +22,16 @@ const (
 	// AlarmAppToken: HubSpot gives the app no token of its own, for a reason
 	// that is not the app's credentials: its scopes, most likely.
 	AlarmAppToken AlarmReason = "app_token_refused"
+	// AlarmJournal: the webhooks journal cannot be read, so that uninstalls
+	// show with the next refresh only.
+	AlarmJournal AlarmReason = "journal_unread"
+	// AlarmJournalGap: events of the journal may have been lost.
+	AlarmJournalGap AlarmReason = "journal_gap"
 )
 
 // AlarmReasons returns all reasons of alarms. The slice is the caller's own.
 func AlarmReasons() []AlarmReason {
-	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused, AlarmAppToken}
+	return []AlarmReason{AlarmMisconfigured, AlarmDeadGrants, AlarmManyRefused, AlarmAppToken, AlarmJournal, AlarmJournalGap}
 }
 
 const (

@@ -110,6 +110,8 @@ func (m *Manager) resolve(ctx context.Context, p *pendingWrite) (Versioned, erro
 		return m.endingRotated(ctx, stored, p)
 	case stored.Generation != p.record.Generation, stored.Status == StatusDisconnected:
 		return stored, nil
+	case stored.Reason == ReasonUninstalled && stored.RefreshToken.Equal(p.used):
+		return stored, nil // HubSpot has ended what it gave, and said so
 	case stored.RefreshToken.Equal(p.record.RefreshToken) && stored.IssuedAt.After(p.record.IssuedAt):
 		// The refresh token does not rotate, and another process used it
 		// since: what it got lives longer. If clocks differ, either will do.

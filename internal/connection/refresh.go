@@ -228,6 +228,10 @@ func (m *Manager) readAgain(e *entry, tried *view) (Versioned, error) {
 // requireReauth writes down that nothing but another install helps the
 // connection.
 func (m *Manager) requireReauth(e *entry, tried *view, stored Versioned, reason string, cause error) error {
+	if stored.Status == StatusReauthRequired {
+		m.adopt(e, stored) // somebody was first, and knows why
+		return ErrReauthRequired
+	}
 	next := stored.Record
 	next.Status, next.Reason, next.ReasonAt = StatusReauthRequired, reason, time.Now()
 	next.Claim = nil

@@ -48,4 +48,5 @@ func (m *Metrics) endApp(app string) {
 	}
 	delete(m.apps.managers, app)
 	m.appAlarm.DeletePartialMatch(prometheus.Labels{"app": app})
+	m.journalRead.DeletePartialMatch(prometheus.Labels{"app": app})
 }

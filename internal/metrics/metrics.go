@@ -40,6 +40,8 @@ type Metrics struct {
 	secrets          *secretUses
 	auditLost        *prometheus.CounterVec
 	userLevel        *prometheus.CounterVec
+	journalEvents    *prometheus.CounterVec
+	journalRead      *prometheus.GaugeVec
 	endings          *endingCounts
 	apps             apps
 }
@@ -102,6 +104,10 @@ func New() *Metrics {
 			[]float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}, "app", "quota", "result"),
 		retries: counter("retries_total", "Requests sent to HubSpot once more, by reason: limited, locked, gateway, broken, unsent, hublet for one to another data centre of HubSpot, or token for one with another access token.",
 			"app", "reason"),
+		journalEvents: counter("journal_events_total", "Events of the webhooks journal that this process has read, by kind (install, uninstall or uninstall_of_one_person).",
+			"app", "event"),
+		journalRead: gauge("journal_read_timestamp_seconds", "When the webhooks journal was last read to its end, by any process, in Unix time.",
+			"app"),
 		auditLost: counter("audit_lost_total", "Calls that went on without a line in the audit log, because that could not be written."),
 		dryRunRefusals: counter("dry_run_refusals_total", "What the policy of a caller with dry_run would have refused, by dimension (app, user, method or path).",
 			"app", "caller", "dimension"),
@@ -138,7 +144,7 @@ func (m *Metrics) Register(registry prometheus.Registerer) error {
 		m.requests, m.overhead, m.connectionEvents, m.refreshes, m.refreshDuration,
 		m.lastRefresh, m.storeOperations, m.appAlarm, m.connections,
 		m.quotaWaits, m.retries, m.headroom, m.freezes, m.secrets, m.auditLost, m.dryRunRefusals,
-		m.tokensRemoved, m.userLevel, m.endings,
+		m.tokensRemoved, m.userLevel, m.endings, m.journalEvents, m.journalRead,
 	}
 	for _, c := range append(all, m.Webhooks.collectors()...) {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
@@ -173,6 +179,9 @@ func (m *Metrics) Event(e connection.Event) {
 		m.refreshDuration.WithLabelValues(e.App).Observe(e.Duration.Seconds())
 		m.lastRefresh.WithLabelValues(e.App).SetToCurrentTime()
 	case connection.EventRefreshFailed, connection.EventReauthRequired:
+		if e.Reason == connection.ReasonUninstalled {
+			return // learnt without a refresh
+		}
 		m.refreshes.WithLabelValues(e.App, refreshFailed).Inc()
 	case connection.EventAppAlarm:
 		m.appAlarm.WithLabelValues(e.App, e.Reason).Set(1)

@@ -181,3 +181,12 @@ func WantOwnError(t testing.TB, a Answer, status int, kind string) OwnError {
 	}
 	return e
 }
+
+// EndFaults ends all faults of the sandbox.
+func (w *Web) EndFaults() {
+	w.T.Helper()
+	got := w.Do(http.MethodDelete, w.SandboxURL+"/_sandbox/faults", nil)
+	if got.StatusCode != http.StatusOK {
+		w.T.Fatalf("ending faults: %s: %s", got.Status, got.Text)
+	}
+}

@@ -1,4 +1,4 @@
-package sidecar
+package pool
 
 import (
 	"context"
@@ -6,15 +6,18 @@ import (
 	"sync"
 
 	"github.com/caddyserver/certmagic"
-
-	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 )
+
+// Storage returns the storage of the newest config. It is safe for concurrent use.
+func Storage(storages *Newest[certmagic.Storage]) certmagic.Storage {
+	return &newestStorage{newest: storages}
+}
 
 // newestStorage is the storage of the newest config. Two configs share it
 // only if their storages are the same, which a store's settings tell, so that what
 // was written through one is found through the other.
 type newestStorage struct {
-	newest *pool.Newest[certmagic.Storage]
+	newest *Newest[certmagic.Storage]
 	// locks remembers by name which storage a lock was taken from: it has
 	// to go back there, whatever config came in between.
 	locks sync.Map
