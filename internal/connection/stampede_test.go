@@ -35,9 +35,15 @@ func TestTenThousandTokensIssuedAtOnce(t *testing.T) {
 		m := connection.NewManager(connection.Config{
 			App: app, Store: store, Provider: asked, RefreshCount: quota, RefreshPer: time.Second,
 		})
-		for i := range users + idle {
+		for i := range users {
 			store.add(user(i), "r1", 1)
 			if _, err := m.Token(t.Context(), user(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// These are installed, and nobody calls for them.
+		for i := range idle {
+			if _, err := m.Connect(t.Context(), install(user(users+i), "r1", 1)); err != nil {
 				t.Fatal(err)
 			}
 		}
