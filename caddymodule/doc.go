@@ -8,7 +8,7 @@
 //	http.handlers.hubspot_proxy    proxy      calls to HubSpot's API for a user
 //	http.handlers.hubspot_auth     auth       installs, connections, user tokens
 //	http.handlers.hubspot_health   health     liveness and readiness for probes
-//	http.handlers.hubspot_webhook  webhook    what HubSpot sends, verified, and handed on or queued
+//	http.handlers.hubspot_webhook  webhook    what HubSpot sends, verified, and handed on or queued; and its guard
 //	http.handlers.hubspot_sandbox  sandbox    a made-up HubSpot to develop against
 //	hubspot.stores.vault           stores     connections in HashiCorp Vault or OpenBao
 //	hubspot.stores.caddy           stores     connections in Caddy's storage, encrypted

@@ -7,7 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueapi"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/settings"
@@ -15,15 +14,28 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterHandlerDirective("hubspot_webhook", parseWebhook)
+	httpcaddyfile.RegisterDirective("hubspot_webhook", parseWebhook)
 	// Before what would answer the request; reverse_proxy comes after respond.
 	httpcaddyfile.RegisterDirectiveOrder("hubspot_webhook", httpcaddyfile.Before, "respond")
 }
 
-func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+// parseWebhook makes the route of a directive, and where the next handler gets what
+// is verified, one behind it for what the matcher leaves out.
+func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
 	w := new(Webhook)
-	err := w.UnmarshalCaddyfile(h.Dispenser)
-	return w, err
+	if err := w.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	routes := h.NewRoute(matcher, w)
+	if w.QueueRaw == nil && len(matcher) > 0 {
+		routes = append(routes, h.NewRoute(nil, new(Guard))...)
+	}
+	return routes, nil
 }
 
 // UnmarshalCaddyfile reads the directive:

@@ -189,7 +189,10 @@ func (h *Webhook) Cleanup() error {
 
 // ServeHTTP verifies every request.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	return h.intake.Load().Serve(w, r, next.ServeHTTP)
+	return h.intake.Load().Serve(w, r, func(w http.ResponseWriter, r *http.Request) error {
+		caddyhttp.SetVar(r.Context(), verifiedVar, true)
+		return next.ServeHTTP(w, r)
+	})
 }
 
 // isHandlerError reports whether an error says with what status another handler

@@ -59,6 +59,23 @@ func TestVerifiedRequestsGoOn(t *testing.T) {
 	}
 }
 
+// Apps read some paths as that of the webhooks which a matcher does not: nobody can
+// have such a request pass for a verified one.
+func TestVerifiedCannotBeForgedElsewhere(t *testing.T) {
+	h := caddytest.Start(t, caddytest.Caddyfile("", "hubspot_webhook /hubspot/webhooks hbdev\nhubspot_webhook /cards hbdev\n"+echo))
+	for _, path := range []string{"/hubspot/webhooks/", "/hubspot/webhooks;x", "/hubspot/webhooks%20", "/cards/", "/"} {
+		got := h.Do(http.MethodPost, path, strings.NewReader("[]"), "X-HubSpot-Verified", "v3", "X_HubSpot_Verified", "v3")
+		if got.StatusCode != 200 || got.Text != "||[]" {
+			t.Errorf("%s: %s %s; want no trace of the header", path, got.Status, got.Text)
+		}
+	}
+	for _, path := range []string{"/hubspot/webhooks", "/cards"} {
+		if got := send(h, path, "http://localhost"+path, "[]"); got.Text != "v3||[]" {
+			t.Errorf("%s: %s %s; want what was verified", path, got.Status, got.Text)
+		}
+	}
+}
+
 // What HubSpot called is told by public_url, or by a proxy that is trusted; never by
 // what anybody may send.
 func TestURLsBehindProxies(t *testing.T) {
