@@ -120,6 +120,7 @@ func (h *Webhook) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 	}
 	h.release = release
 	hub.Metrics().Webhooks.Begin(app, template.Queue != nil)
+	large := webhook.NewLargeBodies(webhook.MaxHeld)
 	h.intake, err = sidecar.Follow(hub, func(g *sidecar.Generation) (*webhook.Intake, error) {
 		known, ok := g.App(app)
 		if !ok {
@@ -128,7 +129,7 @@ func (h *Webhook) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 		made := template
 		made.Verifier = &webhook.Verifier{
 			App: known.Name, Credentials: known.Credentials, Versions: versions, Replays: replays.Replays,
-			URL: urlOf(publicURL), Foreign: isHandlerError, UsedSecret: known.Secrets.Noting(secretuse.Webhook),
+			URL: urlOf(publicURL), Large: large, Foreign: isHandlerError, UsedSecret: known.Secrets.Noting(secretuse.Webhook),
 		}
 		return &made, nil
 	})

@@ -53,6 +53,9 @@ type Verifier struct {
 	URL func(r *http.Request) string
 	// Replays remember what has come. Required.
 	Replays *Replays
+	// Large bound what is held of large bodies before they are verified. Nil is
+	// for no bound.
+	Large *LargeBodies
 	// Foreign reports whether an error of reading a body says itself with what
 	// status it is answered. Nil is for none.
 	Foreign func(error) bool
@@ -92,7 +95,9 @@ func (v *Verifier) Verify(w http.ResponseWriter, r *http.Request) (*Verified, er
 	if err != nil {
 		return nil, err
 	}
-	body, err := v.read(w, r)
+	held := &boundedBody{Reader: io.LimitReader(r.Body, MaxBody+1), room: v.Large}
+	defer held.release()
+	body, err := v.read(w, r, held)
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +190,9 @@ func (v *Verifier) timestamp(r *http.Request, version hubspot.SignatureVersion, 
 	return values[0], at, nil
 }
 
-// read reads the body, which must not take long.
-func (v *Verifier) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// read reads the body, of which there is one byte too many at the most, and which
+// must not take long.
+func (v *Verifier) read(w http.ResponseWriter, r *http.Request, held io.Reader) ([]byte, error) {
 	if r.ContentLength > MaxBody {
 		return nil, v.tooLarge()
 	}
@@ -194,8 +200,10 @@ func (v *Verifier) read(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	if control.SetReadDeadline(time.Now().Add(bodyPatience)) == nil {
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	body, err := io.ReadAll(held)
 	switch {
+	case errors.Is(err, errTooMuchHeld):
+		return nil, apierror.Wrap(apierror.TooBusy, "More large requests come in than are verified at a time. Send it again later.", err)
 	case err != nil && v.Foreign != nil && v.Foreign(err):
 		return nil, err
 	case err != nil:

@@ -269,3 +269,42 @@ func TestVerifiedCannotBeForged(t *testing.T) {
 		t.Errorf("there are %v and %v; want the other header only", r.Header, r.Trailer)
 	}
 }
+
+// Strangers that send large bodies and do not end them have little held. Small
+// requests are verified meanwhile.
+func TestLargeBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	v := newVerifier()
+	v.Large = webhook.NewLargeBodies(webhook.MaxBody)
+	large := `["` + strings.Repeat("x", 100<<10) + `"]`
+	from, to := io.Pipe()
+	slow := signed("[]", time.Now(), inUse)
+	slow.Body, slow.ContentLength = from, -1
+	done := make(chan error)
+	go func() {
+		_, err := verify(v, slow)
+		done <- err
+	}()
+	// The second piece is read after the first has been counted.
+	for _, piece := range []string{large, "x"} {
+		if _, err := io.WriteString(to, piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := time.Now()
+	_, err := verify(v, signed(large, at, inUse))
+	if e, ok := errors.AsType[*apierror.Error](err); !ok || e.SubCategory != apierror.TooBusy {
+		t.Errorf("a large request beside one that does not end: %v; want too_busy", err)
+	}
+	if _, err := verify(v, signed("[1]", at, inUse)); err != nil {
+		t.Errorf("a small request: %v", err)
+	}
+	_ = to.Close()
+	wantReason(t, "the slow one", <-done, webhook.ReasonSignature)
+	for range 2 {
+		if _, err := verify(v, signed(large, at, inUse)); err != nil {
+			t.Errorf("a large request: %v; want it taken, now that there is room", err)
+		}
+		at = at.Add(time.Millisecond)
+	}
+}
