@@ -98,7 +98,7 @@ func printReceipt(out io.Writer, r callerapi.Receipt) error {
 		destroyed = "yes"
 	}
 	_, err := fmt.Fprintf(w, "USER\tPORTAL\tREVOKED\tUNINSTALLED\tDESTROYED\tAT\n%s\t%d\t%s\t%s\t%s\t%s\n",
-		r.User, r.HubID, r.Revoked, r.Uninstalled, destroyed, r.At.Format("2006-01-02 15:04:05Z07:00"))
+		shown(r.User), r.HubID, r.Revoked, r.Uninstalled, destroyed, r.At.Format("2006-01-02 15:04:05Z07:00"))
 	if err != nil {
 		return err
 	}

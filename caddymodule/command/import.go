@@ -287,7 +287,7 @@ func (i *importRun) print(line importLine) {
 		_ = encoder.Encode(line)
 		return
 	}
-	text := fmt.Sprintf("line %-6d  %-8s  %s", line.Line, line.Result, line.User)
+	text := fmt.Sprintf("line %-6d  %-8s  %s", line.Line, line.Result, shown(line.User))
 	if line.HubID != 0 {
 		text += fmt.Sprintf("  account %d", line.HubID)
 	}
@@ -295,10 +295,10 @@ func (i *importRun) print(line importLine) {
 		text += "  without " + strings.Join(line.MissingScopes, " ")
 	}
 	if line.Field != "" {
-		text += "  " + line.Field + ":"
+		text += "  " + shown(line.Field) + ":"
 	}
 	if line.Reason != "" {
-		text += " " + line.Reason
+		text += " " + shown(line.Reason)
 	}
 	fmt.Fprintln(out, text)
 }
