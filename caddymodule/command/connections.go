@@ -32,7 +32,7 @@ a terminal, JSON with --json or in a pipe, and CSV with --csv. With a user it
 prints that one connection, as JSON; a user that begins with a dash comes
 behind all flags and --.
 
---status active or --status reauth_required prints those only. A list comes in
+--status active, reauth_required or disconnecting prints those only. A list comes in
 pages, of --limit or fewer; --after takes the cursor that the page before it ends
 with, and --all prints all pages.
 

@@ -69,7 +69,7 @@ the command was used wrongly or no sidecar was reached.`,
 			return exitWrongUse, err
 		}
 		run := importRun{
-			cmd: cmd, app: flags.Arg(0), sleep: time.Sleep,
+			cmd: cmd, app: flags.Arg(0), sleep: time.Sleep, refused: make(map[int]bool),
 			order:  adminapi.ImportOrder{DryRun: flags.Bool("dry-run"), Overwrite: flags.Bool("overwrite")},
 			asJSON: flags.Bool("json") || !isTerminal(cmd.OutOrStdout()),
 		}
@@ -129,6 +129,8 @@ type importRun struct {
 
 	// items are those that were read and not reported, in order.
 	items []importfile.Item
+	// refused are the lines that were refused.
+	refused map[int]bool
 	// counts are results by their name.
 	counts            map[string]int
 	lines             int
@@ -262,6 +264,8 @@ func (i *importRun) report(results []adminapi.ImportResult) {
 			if odd, ok := errors.AsType[*importfile.FieldError](item.Err); ok {
 				line.Field, line.Reason = odd.Field, odd.Err.Error()
 			}
+		case i.refused[item.Repeats]:
+			line.Result, line.Reason = "refused", fmt.Sprintf("is the same as line %d, which was refused", item.Repeats)
 		case item.Repeats > 0:
 			line.Result, line.Reason = "exists", fmt.Sprintf("is the same as line %d", item.Repeats)
 		case len(results) == 0:
@@ -270,6 +274,9 @@ func (i *importRun) report(results []adminapi.ImportResult) {
 			line.ImportResult, results = results[0], results[1:]
 		}
 		i.items = i.items[1:]
+		if line.Result == "refused" {
+			i.refused[item.Line] = true
+		}
 		i.lines, i.counts[line.Result] = item.Line, i.counts[line.Result]+1
 		i.print(line)
 	}

@@ -59,14 +59,15 @@ func TestImportCommand(t *testing.T) {
 	file := h.WriteFile("in.jsonl", strings.Join([]string{
 		record("acme", ""), record("globex/emea", `,"hubId":62515001`), `{"broken`, record("initech", `,"hubId":7`), record("acme", ""),
 		record("acme", `,"hubId":62515001`), `{"userForeignIdentifier":"x","refreshToken":"na1-planted-unknown"}`,
+		`{"userForeignIdentifier":"x","refreshToken":"na1-planted-unknown"}`, // of a line that was refused
 	}, "\n"))
 	for _, round := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"--dry-run"}, "1 imported,2 imported,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken"},
-		{nil, "1 imported,2 imported,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken"},
-		{nil, "1 exists,2 exists,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken"},
+		{[]string{"--dry-run"}, "1 imported,2 imported,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken,8 refused"},
+		{nil, "1 imported,2 imported,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken,8 refused"},
+		{nil, "1 exists,2 exists,3 refused,4 refused hubId,5 exists,6 refused userForeignIdentifier,7 refused refreshToken,8 refused"},
 	} {
 		out, err := runCommand(t, append([]string{"import", "hbdev", file, address}, round.args...)...)
 		if got := strings.Join(results(t, out), ","); got != round.want {

@@ -255,6 +255,12 @@ func TestAuthDeleteWithoutHubSpot(t *testing.T) {
 	} else if got.JSON(t, &shown); shown.Status != connection.StatusDisconnecting || shown.Receipt == nil || *shown.Receipt != receipt {
 		t.Errorf("shown as %s; want disconnecting with the receipt", got.Text)
 	}
+	var page callerapi.Page
+	if got := k.As(sidecartest.CallerKey, http.MethodGet, "/hubspot/connections/hbdev?status=disconnecting"); got.StatusCode != http.StatusOK {
+		t.Errorf("listing those: %s: %s", got.Status, got.Text)
+	} else if got.JSON(t, &page); len(page.Results) != 1 || page.Results[0].User != "acme" {
+		t.Errorf("listed as disconnecting: %s; want acme", got.Text)
+	}
 	if _, err := k.App("hbdev").Manager.Token(t.Context(), "acme"); !errors.Is(err, connection.ErrNotConnected) {
 		t.Errorf("the user has a token: %v", err)
 	}

@@ -310,7 +310,7 @@ func (m *Manager) advance(ctx context.Context, e Ending) (Ending, error) {
 // revoke ends the grant of an Ending unless another connection stands on it.
 func (m *Manager) revoke(ctx context.Context, e Ending) (Outcome, error) {
 	if e.Token.IsZero() {
-		return OutcomeDone, nil // there is none to revoke
+		return OutcomeRefused, nil // HubSpot has no endpoint that ends a static token
 	}
 	mark, err := m.grantMark(ctx, e.Token)
 	if err != nil {

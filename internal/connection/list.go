@@ -99,7 +99,9 @@ func (m *Manager) List(ctx context.Context, cursor string, limit int, visible fu
 }
 
 // ListedStatuses are those that [Manager.ListStatus] can be asked for.
-func ListedStatuses() []Status { return []Status{StatusActive, StatusReauthRequired} }
+func ListedStatuses() []Status {
+	return []Status{StatusActive, StatusReauthRequired, StatusDisconnecting}
+}
 
 // maxLooked is how many records one call of ListStatus looks at while it finds
 // nothing.

@@ -22,7 +22,8 @@ const (
 	OutcomeShared Outcome = "shared"
 	// OutcomeNotAsked: nobody asked for it.
 	OutcomeNotAsked Outcome = "not_asked"
-	// OutcomeRefused: HubSpot has refused it for a reason that stays.
+	// OutcomeRefused: HubSpot has refused it for a reason that stays, or has no
+	// endpoint for it.
 	OutcomeRefused Outcome = "refused"
 )
 

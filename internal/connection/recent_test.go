@@ -2,6 +2,8 @@ package connection_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +73,34 @@ func TestAnAnswerForAnotherPersonIsRefused(t *testing.T) {
 		time.Sleep(time.Hour)
 		if _, err := b.Token(t.Context(), "ann"); err != nil {
 			t.Errorf("later: %v", err)
+		}
+	})
+}
+
+// Others of the account may widen or narrow a grant that a user stands on.
+func TestScopesThatARefreshChanges(t *testing.T) {
+	in(t, func(t *testing.T, b *bench) {
+		mine := install("ann", "r1", 1)
+		mine.Asked, mine.Grant.Scopes = []string{"oauth", "a", "b", "c"}, []string{"oauth", "a"}
+		if _, err := b.Connect(t.Context(), mine); err != nil {
+			t.Fatal(err)
+		}
+		for i, tc := range []struct{ granted, missing []string }{
+			{[]string{"oauth", "a", "b"}, []string{"c"}},
+			{[]string{"oauth", "c"}, []string{"a", "b"}},
+			{[]string{"oauth", "a", "b", "c"}, nil},
+		} {
+			b.provider.set(func() {
+				b.provider.answers = func(string) (hubspot.Grant, error) {
+					return hubspot.Grant{AccessToken: secret.New(fmt.Sprint("t", i)), RefreshToken: secret.New("r1"), HubID: 1, Scopes: tc.granted, ExpiresIn: 30 * time.Minute}, nil
+				}
+			})
+			time.Sleep(5 * time.Minute)
+			got, err := b.ForceRefresh(t.Context(), "ann")
+			slices.Sort(got.MissingScopes)
+			if err != nil || !slices.Equal(got.Scopes, tc.granted) || !slices.Equal(got.MissingScopes, tc.missing) {
+				t.Errorf("granted %q, missing %q, %v; want %q, %q", got.Scopes, got.MissingScopes, err, tc.granted, tc.missing)
+			}
 		}
 	})
 }

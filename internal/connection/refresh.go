@@ -160,11 +160,23 @@ func refreshed(r Record, grant hubspot.Grant, asked time.Time, mark string) Reco
 	r.IssuedAt = asked
 	r.ExpiresAt = asked.Add(grant.ExpiresIn)
 	if len(grant.Scopes) > 0 {
-		r.Scopes = grant.Scopes
+		r.Scopes, r.MissingScopes = grant.Scopes, stillMissing(r, grant.Scopes)
 	}
 	r.Status, r.Reason, r.ReasonAt = StatusActive, "", time.Time{}
 	r.Claim = nil
 	return r
+}
+
+// stillMissing is what a grant with these scopes lacks of what the record had
+// or lacked: others of the account may have widened or narrowed it.
+func stillMissing(r Record, granted []string) []string {
+	wanted := slices.Clone(r.MissingScopes)
+	for _, scope := range r.Scopes {
+		if !slices.Contains(wanted, scope) {
+			wanted = append(wanted, scope)
+		}
+	}
+	return missing(wanted, granted)
 }
 
 func (m *Manager) refreshSucceeded(e *entry, r Record, took time.Duration) {

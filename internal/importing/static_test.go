@@ -96,8 +96,9 @@ func TestStaticTokenEnds(t *testing.T) {
 	if _, err := b.Importer.App.Manager.ForceRefresh(t.Context(), "acme"); !errors.Is(err, connection.ErrStatic) {
 		t.Errorf("refreshing it: %v", err)
 	}
-	if _, err := b.Importer.App.Manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{}); err != nil {
-		t.Errorf("disconnecting: %v", err)
+	receipt, err := b.Importer.App.Manager.Disconnect(t.Context(), "acme", connection.DisconnectOptions{})
+	if err != nil || receipt.Revoked != connection.OutcomeRefused || !receipt.Destroyed {
+		t.Errorf("disconnecting: %+v, %v", receipt, err)
 	}
 	sidecartest.WantOwnError(t, b.Get(contacts, "acme"), 404, "not_connected")
 }

@@ -350,7 +350,9 @@ func cannotStore(err error) error {
 	case errors.Is(err, connection.ErrStateUsed):
 		return refusedUsed.because(err)
 	case errors.Is(err, connection.ErrPersonChange):
-		return refusedPortal.saying(otherPerson).because(err)
+		r := refusedPortal.saying(otherPerson)
+		r.title = "This is another person of the HubSpot account"
+		return r.because(err)
 	case errors.Is(err, connection.ErrPortalChange):
 		return refusedPortal.because(err)
 	case errors.Is(err, connection.ErrDenied):

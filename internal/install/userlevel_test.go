@@ -60,7 +60,7 @@ func TestAUserLevelConnectionIsOnePersons(t *testing.T) {
 		t.Errorf("the same person again: %s: %s", got.Status, got.Text)
 	}
 	before := k.Stats()
-	if got := install("ann", "", "102", sandbox.DemoHubID); got.StatusCode != http.StatusConflict || !strings.Contains(got.Text, "another person") {
+	if got := install("ann", "", "102", sandbox.DemoHubID); got.StatusCode != http.StatusConflict || !strings.Contains(got.Text, "another person") || strings.Contains(got.Text, "another HubSpot account") {
 		t.Errorf("another person: %s: %s", got.Status, got.Text)
 	}
 	if got := install("ann", "", "101", sandbox.DemoLimitedHubID); got.StatusCode != http.StatusConflict || !strings.Contains(got.Text, "another HubSpot account") {
