@@ -15,8 +15,9 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterDirective("hubspot_webhook", parseWebhook)
-	// Before what would answer the request; reverse_proxy comes after respond.
-	httpcaddyfile.RegisterDirectiveOrder("hubspot_webhook", httpcaddyfile.Before, "respond")
+	// Before what would answer the request, the blocks of handle included: an app
+	// in one of those would otherwise get what nobody has verified.
+	httpcaddyfile.RegisterDirectiveOrder("hubspot_webhook", httpcaddyfile.Before, "invoke")
 }
 
 // parseWebhook makes the route of a directive, and where the next handler gets what

@@ -59,6 +59,24 @@ func TestVerifiedRequestsGoOn(t *testing.T) {
 	}
 }
 
+// An app in a handle, as Caddyfiles mostly have it, gets nothing unverified.
+func TestVerifiedBeforeHandle(t *testing.T) {
+	for name, site := range map[string]string{
+		"for all":      "handle {\n" + echo + "\n}\nhubspot_webhook /w hbdev",
+		"for its path": "handle /w {\n" + echo + "\n}\nhandle {\nrespond other\n}\nhubspot_webhook /w hbdev",
+		"behind route": "route {\n" + echo + "\n}\nhubspot_webhook /w hbdev",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := caddytest.Start(t, caddytest.Caddyfile("", site))
+			if got := send(h, "/w", "http://localhost/w", "[]"); got.Text != "v3||[]" {
+				t.Errorf("%s %s; want what was verified", got.Status, got.Text)
+			}
+			got := h.Do(http.MethodPost, "/w", strings.NewReader("[]"), "X-HubSpot-Verified", "v3")
+			sidecartest.WantOwnError(t, got, http.StatusUnauthorized, "webhook_refused")
+		})
+	}
+}
+
 // Apps read some paths as that of the webhooks which a matcher does not: nobody can
 // have such a request pass for a verified one.
 func TestVerifiedCannotBeForgedElsewhere(t *testing.T) {
