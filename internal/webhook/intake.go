@@ -101,8 +101,11 @@ func (i *Intake) refuse(w http.ResponseWriter, r *http.Request, err error) error
 	}
 	result, level := resultFailed, slog.LevelError
 	if reason := ReasonOf(err); reason != "" {
-		// Whoever knows the address can send something.
-		result, level = string(reason), slog.LevelInfo
+		result = string(reason)
+	}
+	if own.SubCategory != apierror.StoreUnavailable {
+		// Whoever knows the address can send something, or break off.
+		level = slog.LevelInfo
 	}
 	i.Observer.Received(i.Verifier.App, result)
 	i.Logger.Log(r.Context(), level, "a webhook was not taken", "app", i.Verifier.App, "reason", result,

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -149,3 +150,24 @@ func TestRefusedRequests(t *testing.T) {
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+// What strangers can bring about is no error of the sidecar's.
+func TestLevelsOfRefusals(t *testing.T) {
+	t.Parallel()
+	i, _ := newIntake(&putter{})
+	var log bytes.Buffer
+	i.Logger = slog.New(slog.NewJSONHandler(&log, nil))
+	i.Verifier.Large = webhook.NewLargeBodies(0)
+	broken := signed("[]", time.Now(), inUse)
+	broken.Body = io.NopCloser(errorReader{io.ErrUnexpectedEOF})
+	large := signed(strings.Repeat("x", 100<<10), time.Now(), inUse)
+	for want, r := range map[int]*http.Request{400: broken, 503: large} {
+		w := httptest.NewRecorder()
+		if err := i.Serve(w, r, nil); err != nil || w.Code != want {
+			t.Errorf("answered %d, %v; want %d", w.Code, err, want)
+		}
+	}
+	if text := log.String(); strings.Count(text, `"level":"INFO"`) != 2 || strings.Contains(text, `"level":"ERROR"`) {
+		t.Errorf("the log has %s; want two lines of level INFO", text)
+	}
+}
