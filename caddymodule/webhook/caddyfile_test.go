@@ -67,3 +67,10 @@ func TestCaddyfileRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestStaticAppRefused(t *testing.T) {
+	err := caddytest.New(t).Load(caddytest.Caddyfile("app reports {\nstatic\n}", "hubspot_webhook reports"))
+	if want := "hubspot_webhook reports: is a static app, which has no client secret"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("the error is %v, want one with %q", err, want)
+	}
+}

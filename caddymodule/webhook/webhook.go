@@ -126,6 +126,9 @@ func (h *Webhook) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 		if !ok {
 			return nil, unknownApp(g)
 		}
+		if known.Settings.Static {
+			return nil, errors.New("is a static app, which has no client secret to verify webhooks with")
+		}
 		made := template
 		made.Verifier = &webhook.Verifier{
 			App: known.Name, Credentials: known.Credentials, Versions: versions, Replays: replays.Replays,
