@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/pool"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/queueapi"
 	"github.com/caddy-hubspot/caddy-hubspot/caddymodule/sidecar"
+	"github.com/caddy-hubspot/caddy-hubspot/internal/admission"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/appconfig"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/secretuse"
 	"github.com/caddy-hubspot/caddy-hubspot/internal/webhook"
@@ -108,7 +110,11 @@ func (h *Webhook) provision(ctx caddy.Context, hub *sidecar.Sidecar) error {
 		return err
 	}
 	app := appconfig.CanonicalName(h.App)
-	template := webhook.Intake{Observer: hub.Metrics().Webhooks, Logger: ctx.Slogger(), StatusOf: statusOf}
+	limit := new(admission.LogLimit)
+	template := webhook.Intake{
+		Observer: hub.Metrics().Webhooks, Logger: ctx.Slogger(), StatusOf: statusOf,
+		Level: func(usual slog.Level) (slog.Level, int64) { return limit.Level("", usual) },
+	}
 	if err := h.provisionQueue(ctx, hub, app, &template); err != nil {
 		return err
 	}

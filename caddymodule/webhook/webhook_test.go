@@ -331,3 +331,21 @@ func TestJSONRefused(t *testing.T) {
 		}
 	}
 }
+
+// Whoever knows the address cannot fill the log.
+func TestStrangersLinesAreLimited(t *testing.T) {
+	h := caddytest.Start(t, caddytest.Caddyfile("", "hubspot_webhook hbdev\n"+echo))
+	const requests = 1000
+	for range requests {
+		h.Do(http.MethodPost, "/w", strings.NewReader("[]"))
+	}
+	usual := 0
+	for _, line := range h.LogLines("a webhook was not taken") {
+		if line["level"] == "info" {
+			usual++
+		}
+	}
+	if usual == 0 || usual > requests/2 {
+		t.Errorf("%d requests made %d lines of the level info; want some, and not each", requests, usual)
+	}
+}

@@ -64,6 +64,9 @@ type Intake struct {
 	Observer Observer
 	// Logger is told what is refused. Required.
 	Logger *slog.Logger
+	// Level says at which level a line is logged that strangers can cause, and
+	// how many before it were lowered. Nil is for the usual level.
+	Level func(usual slog.Level) (level slog.Level, lowered int64)
 	// StatusOf says how an error of the next handler is answered. Required
 	// without a queue.
 	StatusOf func(error) int
@@ -107,9 +110,13 @@ func (i *Intake) refuse(w http.ResponseWriter, r *http.Request, err error) error
 		// Whoever knows the address can send something, or break off.
 		level = slog.LevelInfo
 	}
+	var lowered int64
+	if level == slog.LevelInfo && i.Level != nil {
+		level, lowered = i.Level(level)
+	}
 	i.Observer.Received(i.Verifier.App, result)
 	i.Logger.Log(r.Context(), level, "a webhook was not taken", "app", i.Verifier.App, "reason", result,
-		"correlation_id", own.CorrelationID, "error", own.Error())
+		"correlation_id", own.CorrelationID, "error", own.Error(), "lowered", lowered)
 	own.ServeHTTP(w, r)
 	return nil
 }
