@@ -2,7 +2,10 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -21,6 +24,36 @@ func (s *namedStorage) Lock(_ context.Context, name string) error {
 func (s *namedStorage) Unlock(_ context.Context, name string) error {
 	s.unlocked = append(s.unlocked, name)
 	return nil
+}
+
+// Locks of Caddy's files are ours: they end with the process, which CertMagic's
+// may not.
+func TestLocksOfFiles(t *testing.T) {
+	t.Parallel()
+	var all Newest[certmagic.Storage]
+	files := &certmagic.FileStorage{Path: t.TempDir()}
+	all.Attach(files)
+	one, other := Storage(&all), Storage(&all)
+	if err := one.Lock(t.Context(), "hubspot x"); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := other.Lock(short, "hubspot x"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("locking what is locked: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(files.Path, "locks", "*.lock")); err != nil || len(left) != 0 {
+		t.Errorf("CertMagic's locks: %v, %v", left, err)
+	}
+	if err := one.Unlock(t.Context(), "hubspot x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Lock(t.Context(), "hubspot x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Unlock(t.Context(), "hubspot x"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestLockGoesBackToItsStorage(t *testing.T) {

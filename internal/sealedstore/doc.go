@@ -13,6 +13,6 @@
 // list of freezes: deleting its file lifts them.
 //
 // Two writers of one record are kept apart by the storage's lock. A storage
-// whose locks go stale, as those of files do when their holder stops for ten
-// seconds, keeps them apart only as well as that.
+// whose locks go stale when their holder stops for a while keeps them apart only
+// as well as that.
 package sealedstore

@@ -16,8 +16,9 @@ import (
 const (
 	// readTimeout bounds one read of the storage.
 	readTimeout = 5 * time.Second
-	// saveTimeout bounds a save with its wait for the lock. A lock file of
-	// a process that died is stale after 10 s, and looked at every second.
+	// saveTimeout bounds a save with its wait for the lock. Where locks do
+	// not end with their process, one that was killed keeps it for a while:
+	// with CertMagic's lock files 10 s, looked at every second.
 	saveTimeout = 15 * time.Second
 	// unlockTimeout is for an unlock after the caller's time has run out.
 	unlockTimeout = 5 * time.Second

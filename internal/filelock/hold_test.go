@@ -1,0 +1,99 @@
+//go:build unix && !solaris && !aix
+
+package filelock
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestMain is the process of another sidecar where HOLD names a file: it takes
+// the lock, says so, and keeps it until it is killed.
+func TestMain(m *testing.M) {
+	path := os.Getenv("HOLD")
+	if path == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := Hold(context.Background(), path); err != nil {
+		panic(err)
+	}
+	_, _ = os.Stdout.WriteString("held\n")
+	select {}
+}
+
+// Those who want the lock have it one after the other, and nothing is left.
+func TestHoldOneByOne(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	var holders, held atomic.Int32
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 50 {
+				release, err := Hold(t.Context(), path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				holders.Add(-1)
+				held.Add(1)
+				release()
+			}
+		})
+	}
+	wg.Wait()
+	if held.Load() != 800 {
+		t.Errorf("the lock was held %d times, want 800", held.Load())
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is left: %v", err)
+	}
+}
+
+// A lock ends with its process, however that ends, and whoever had it before.
+func TestHoldOfAKilledProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.lock")
+	release, err := Hold(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := exec.CommandContext(t.Context(), os.Args[0])
+	other.Env = append(os.Environ(), "HOLD="+path)
+	out, err := other.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "held\n" {
+		t.Fatalf("the other process says %q, %v", line, err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Hold(short, path); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the other's lock: %v", err)
+	}
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait()
+	release, err = Hold(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+}
