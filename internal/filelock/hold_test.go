@@ -15,14 +15,16 @@ import (
 	"time"
 )
 
-// TestMain is the process of another sidecar where HOLD names a file: it takes
-// the lock, says so, and keeps it until it is killed.
+// lockName is the lock that tests take.
+const lockName = "x.lock"
+
+// TestMain is the process of another sidecar where HOLD is set: it takes the lock
+// in its folder, says so, and keeps it until it is killed.
 func TestMain(m *testing.M) {
-	path := os.Getenv("HOLD")
-	if path == "" {
+	if os.Getenv("HOLD") == "" {
 		os.Exit(m.Run())
 	}
-	if _, err := Hold(context.Background(), path); err != nil {
+	if _, err := Hold(context.Background(), lockName); err != nil {
 		panic(err)
 	}
 	_, _ = os.Stdout.WriteString("held\n")
@@ -32,7 +34,7 @@ func TestMain(m *testing.M) {
 // Those who want the lock have it one after the other, and nothing is left.
 func TestHoldOneByOne(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "x.lock")
+	path := filepath.Join(t.TempDir(), lockName)
 	var holders, held atomic.Int32
 	var wg sync.WaitGroup
 	for range 16 {
@@ -64,13 +66,18 @@ func TestHoldOneByOne(t *testing.T) {
 // A lock ends with its process, however that ends, and whoever had it before.
 func TestHoldOfAKilledProcess(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "x.lock")
+	folder := t.TempDir()
+	path := filepath.Join(folder, lockName)
 	release, err := Hold(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := exec.CommandContext(t.Context(), os.Args[0])
-	other.Env = append(os.Environ(), "HOLD="+path)
+	itself, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := exec.CommandContext(t.Context(), itself)
+	other.Env, other.Dir = append(os.Environ(), "HOLD=yes"), folder
 	out, err := other.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
