@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,11 +25,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv("HOLD") == "" {
 		os.Exit(m.Run())
 	}
-	if _, err := Hold(context.Background(), lockName); err != nil {
+	release, err := Hold(context.Background(), lockName)
+	if err != nil {
 		panic(err)
 	}
 	_, _ = os.Stdout.WriteString("held\n")
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	release()
 }
 
 // Those who want the lock have it one after the other, and nothing is left.
@@ -82,6 +85,10 @@ func TestHoldOfAKilledProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// It is open for as long as the other process is to live.
+	if _, err := other.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +99,7 @@ func TestHoldOfAKilledProcess(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := Hold(short, path); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the other's lock: %v", err)
+		t.Fatalf("the other's lock: %v", err)
 	}
 	if err := other.Process.Kill(); err != nil {
 		t.Fatal(err)
